@@ -1,0 +1,1 @@
+"""The state machine: its state, its context, its edges, and how a run is driven through it."""

@@ -1,0 +1,99 @@
+"""The state machine on one screen.
+
+Routers are pure reads of the state: an exception in one would lose the routing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
+
+from rl_distillation.graph.context import Context
+from rl_distillation.graph.state import State
+from rl_distillation.nodes.evaluate import evaluate
+from rl_distillation.nodes.generate import generate
+from rl_distillation.nodes.judge import judge
+from rl_distillation.nodes.prepare import prepare
+from rl_distillation.nodes.reward import reward
+from rl_distillation.nodes.student import student
+from rl_distillation.nodes.teach import teach
+from rl_distillation.nodes.teacher import teacher
+
+Node = Callable[[State, Runtime[Context]], dict[str, Any]]
+
+
+def after_generate(state: State) -> Literal["teacher", "evaluate", "__end__"]:
+    """Ask on, or finish when the source had nothing more to give."""
+    if not state["exhausted"]:
+        return "teacher"
+    return "__end__" if state["evaluation"]["episode"] == state["episode"] else "evaluate"
+
+
+def after_judge(state: State) -> Literal["reward", "teach", "generate", "evaluate"]:
+    """Right answers are rewarded first, while the weights are those that gave them."""
+    if any(v["correct"] for v in state["verdicts"]):
+        return "reward"
+    return after_reward(state)
+
+
+def after_reward(state: State) -> Literal["teach", "generate", "evaluate"]:
+    """Wrong answers are taught."""
+    if any(v["correct"] is False for v in state["verdicts"]):
+        return "teach"
+    return after_teach(state)
+
+
+def after_teach(state: State) -> Literal["generate", "evaluate"]:
+    """Evaluate when it is due, and always at the end."""
+    return "evaluate" if state["episode"] % state["evaluate_every"] == 0 or _last(state) else "generate"
+
+
+def after_evaluate(state: State) -> Literal["generate", "__end__"]:
+    """On to the next episode, if there is one."""
+    return "__end__" if _last(state) else "generate"
+
+
+def _last(state: State) -> bool:
+    return state["exhausted"] or state["episode"] >= state["num_episodes"]
+
+
+def build_graph() -> StateGraph[State, Context]:
+    """The distillation loop, ready to be compiled. It is given its models and stores as run-time context."""
+    graph = StateGraph(State, context_schema=Context)
+    for node in (prepare, generate, teacher, student, judge, reward, teach, evaluate):
+        graph.add_node(node.__name__, cast(Any, observed(node)))
+    graph.add_edge(START, "prepare")
+    graph.add_edge("prepare", "evaluate")
+    graph.add_conditional_edges("evaluate", after_evaluate)
+    graph.add_conditional_edges("generate", after_generate)
+    graph.add_edge("teacher", "student")
+    graph.add_edge("student", "judge")
+    graph.add_conditional_edges("judge", after_judge)
+    graph.add_conditional_edges("reward", after_reward)
+    graph.add_conditional_edges("teach", after_teach)
+    return graph
+
+
+def observed(node: Node) -> Node:
+    """The node, with its seconds entered in the ledger, its lookups in the state, and both told to the stream."""
+
+    def run(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+        context = runtime.context
+        started, before = time.perf_counter(), context.asked()
+        runtime.stream_writer({"node": node.__name__, "episode": state["episode"], "status": "started"})
+        changes = node(state, runtime)
+        episode = changes.get("episode", state["episode"])
+        seconds = time.perf_counter() - started
+        context.ledger.upsert("timings", [{"episode": episode, "node": node.__name__, "seconds": seconds}])
+        runtime.stream_writer(
+            {"node": node.__name__, "episode": episode, "status": "finished", "seconds": seconds, "changes": changes}
+        )
+        asked = {role: state["asked"][role] + count - before[role] for role, count in context.asked().items()}
+        return {**changes, "asked": asked}
+
+    run.__name__, run.__doc__ = node.__name__, node.__doc__
+    return run

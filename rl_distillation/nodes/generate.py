@@ -1,0 +1,27 @@
+"""Opens an episode: takes the next questions, and lets the last episode's rewards move the baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from rl_distillation.graph.context import Context
+from rl_distillation.graph.state import State
+from rl_distillation.learning.policy_gradient import next_baseline
+
+
+def generate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
+    """The next episode's questions; none when the source is exhausted."""
+    context = runtime.context
+    episode = state["episode"] + 1
+    questions, cursor = context.source.take(episode, state["cursor"], context.config.training.questions_per_episode)
+    if not questions:
+        return {"exhausted": True}
+    rewards = [v["score"] if v["correct"] else 0.0 for v in state["verdicts"] if v["correct"] is not None]
+    return {
+        "episode": episode,
+        "cursor": cursor,
+        "questions": [q.to_json() for q in questions],
+        "baseline": next_baseline(state["baseline"], rewards, first=state["episode"] == 1),
+    }
