@@ -85,9 +85,11 @@ def summarise(run: str, ledger: Ledger) -> Result:
         "coalesce(sum(wrong), 0) as wrong, coalesce(sum(no_verdict), 0) as no_verdict, "
         "coalesce(sum(reward), 0) as reward from episodes"
     )[0]
-    calls = {r["role"]: r for r in ledger.rows(
-        "select role, count(*) as calls, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out from replies group by role"
-    )}  # fmt: skip
+    by_role = ledger.rows(
+        "select role, count(*) as calls, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out "
+        "from replies group by role"
+    )
+    calls = {row["role"]: row for row in by_role}
     total = {key: sum(row[key] for row in calls.values()) for key in ("calls", "tokens_in", "tokens_out")}
     nodes = ledger.rows("select node, sum(seconds) as seconds from timings group by node order by min(rowid)")
     rate = None if before is None or after is None else knowledge_transfer_rate(before, after, teacher)
@@ -108,9 +110,7 @@ def summarise(run: str, ledger: Ledger) -> Result:
         judge_accuracy=_rounded(_judge_accuracy(ledger)),
         reward_total=round(sums["reward"], 4),
         knowledge_transfer_rate=_rounded(rate),
-        knowledge_transfer_per_100_questions=_rounded(
-            rate / sums["questions"] * 100 if rate and sums["questions"] else rate, 5
-        ),
+        knowledge_transfer_per_100_questions=_rounded(per_100, 5),
         size_reduction=_rounded(1 - int(sizes[0]) / int(sizes[1]) if sizes[0] and sizes[1] else None),
         loss=_rounded(
             ledger.value("select teach_loss from episodes where teach_loss is not null order by episode desc")

@@ -35,6 +35,8 @@ class Question:
     topic: str
     sentence: str
     """The answer as a full sentence with `{}` where the answer stands, as a talkative model would put it."""
+    subject: str
+    """The word the question is about."""
     held_out: bool
 
 
@@ -253,6 +255,7 @@ def _questions() -> Iterator[Question]:
                 fact.answer,
                 TOPIC_OF[fact.kind],
                 SENTENCES[fact.kind].format(*fact.subject),
+                fact.subject[0],
                 i == held_out,
             )
 
