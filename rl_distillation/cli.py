@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -36,6 +37,8 @@ RUNS = Path("runs")
 
 def main() -> NoReturn:
     """Run the command line. Exit codes: 0 done, 2 the user's mistake, 1 anything else."""
+    # Notices of the libraries to their own developers; a user can do nothing about them.
+    warnings.filterwarnings("ignore", category=FutureWarning)
     try:
         app(standalone_mode=True)
     except UserError as error:
@@ -103,6 +106,63 @@ def resume(
     from rl_distillation.graph.run import open_run
 
     _drive(lambda: open_run(runs_dir, name), as_json)
+
+
+@app.command()
+def pause(name: Annotated[str, typer.Argument(help="The run to pause.")], runs_dir: RunsDir = RUNS) -> None:
+    """Pause a run that another terminal drives, at its next safe point.
+
+    Example: `rl-distill pause demo-1`
+    """
+    from rl_distillation.checkpoints.folder import RunFolder
+
+    folder = RunFolder(runs_dir, name)
+    folder.load_config()
+    if not folder.driven():
+        print(f"{name} is not running; go on with: rl-distill resume {name}")
+        return
+    folder.request_pause()
+    print(f"{name} pauses after its current step; go on with: rl-distill resume {name}")
+
+
+@app.command()
+def history(
+    name: Annotated[str, typer.Argument(help="The run.")], as_json: Json = False, runs_dir: RunsDir = RUNS
+) -> None:
+    """List the episodes that a run can be returned to.
+
+    Examples: `rl-distill history demo-1` · `rl-distill history demo-1 --json`
+    """
+    from dataclasses import asdict
+
+    from rl_distillation.graph.fork import points_of
+
+    points = points_of(runs_dir, name)
+    if as_json:
+        print(json.dumps([asdict(p) for p in points]))
+        return
+    for p in points:
+        measured = "" if p.accuracy is None else f"held-out {p.accuracy:.1%}"
+        print(f"episode {p.episode:>5}  {p.snapshot:<16}  {measured}".rstrip())
+
+
+@app.command()
+def fork(
+    name: Annotated[str, typer.Argument(help="The run to branch off from; it is left as it is.")],
+    at: Annotated[int, typer.Option("--at", help="An episode that `rl-distill history` lists.", min=0)],
+    new: Annotated[str, typer.Option("--name", help="The new run's name.")],
+    changes: Annotated[list[str] | None, typer.Option("--set", help="A setting to change: section.name=value.")] = None,
+    runs_dir: RunsDir = RUNS,
+) -> None:
+    """Start a new run from an earlier episode of another one.
+
+    Examples: `rl-distill fork demo-1 --at 50 --name gentler --set student.learning_rate=0.001` ·
+    `rl-distill fork demo-1 --at 60 --name longer --set training.num_episodes=100`
+    """
+    from rl_distillation.graph.fork import fork_run
+
+    fork_run(runs_dir, name, at, new, changes or [])
+    print(f"{new} starts where {name} was after episode {at}; go on with: rl-distill resume {new}")
 
 
 def _start(stem: str, config: Any, name: str | None, runs_dir: Path, as_json: bool) -> None:

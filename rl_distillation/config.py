@@ -141,8 +141,13 @@ class QuestionsConfig(_Section):
 class CheckpointConfig(_Section):
     """What is kept on disk."""
 
+    every: int = Field(1, ge=1)
+    """Episodes between adapter snapshots; above 1, a resumed run repeats the episodes since the last one, with cached
+    replies and to the same bits. There is always one where an evaluation is due."""
     keep: int = Field(3, ge=1)
-    """Adapter snapshots kept besides the best one."""
+    """How many of the latest episodes with a snapshot can be returned to."""
+    keep_every: int = Field(50, ge=1)
+    """Every so many episodes one is kept for good, besides the best one."""
 
 
 class Config(_Section):
@@ -204,9 +209,7 @@ def commented_yaml() -> str:
         for name, setting in model.model_fields.items():
             out += [f"  # {line.strip()}" for line in (setting.description or "").splitlines()]
             value = setting.get_default(call_default_factory=True)
-            out.append(
-                "  " + yaml.safe_dump({name: value}, default_flow_style=None, width=100).strip().replace("\n", "\n  ")
-            )
+            out += [f"  {line}" for line in yaml.safe_dump({name: value}, width=100).splitlines()]
     return "\n".join(out) + "\n"
 
 

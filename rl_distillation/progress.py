@@ -20,7 +20,7 @@ class Report:
 
     def line(self, step: Step) -> str | None:
         """A line for the log, for the steps that deserve one."""
-        changes = step.changes or {}
+        changes = step.changes
         if step.node == "judge":
             counts = [v["correct"] for v in changes["verdicts"]]
             self.right, self.judged = counts.count(True), len(counts) - counts.count(None)

@@ -19,6 +19,7 @@ from rl_distillation.models.caller import Caller
 from rl_distillation.models.chat import chat_model
 from rl_distillation.models.prompts import answer_messages
 from rl_distillation.models.student import Student
+from rl_distillation.questions.question import wording
 from rl_distillation.questions.written import Written
 
 
@@ -33,14 +34,14 @@ def test_has_eight_skills_and_more_with_several_phrasings_each() -> None:
 
 
 def test_every_wording_is_one_question_with_one_answer() -> None:
-    wordings = [domain.normalise(q.text) for q in domain.all_questions()]
+    wordings = [wording(q.text) for q in domain.all_questions()]
     assert len(set(wordings)) == len(wordings)
 
 
 def test_heldout_is_disjoint_from_the_pool_and_covers_every_topic() -> None:
-    pool = {domain.normalise(q.text) for q in domain.pool()}
+    pool = {wording(q.text) for q in domain.pool()}
     held = domain.held_out()
-    assert not pool & {domain.normalise(q.text) for q in held}
+    assert not pool & {wording(q.text) for q in held}
     assert {q.topic for q in held} == set(domain.TOPICS)
 
 
@@ -91,7 +92,9 @@ def test_teacher_judges_like_the_truth(teacher: Caller) -> None:
         pairs += [Pair(q.text, q.answer, answer) for answer, _ in forms]
         truth += [right for _, right in forms]
     verdicts = LLMJudge(teacher).decide(pairs)
-    assert sum(v is not None and v.correct == right for v, right in zip(verdicts, truth, strict=True)) / len(truth) > 0.98
+    assert (
+        sum(v is not None and v.correct == right for v, right in zip(verdicts, truth, strict=True)) / len(truth) > 0.98
+    )
 
 
 def test_models_are_small_and_the_student_five_times_smaller() -> None:

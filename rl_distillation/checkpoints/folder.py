@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,40 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints.db"
         self.adapters = self.path / "adapters"
         self.questions = self.path / "questions.jsonl"
+        self._driver, self._pause = self.path / "driver", self.path / "pause"
 
     def lock(self) -> FileLock:
         """The right to drive this run, taken. Raises UserError when another process has it."""
         lock = FileLock(self.path / "lock")
         try:
             lock.acquire(timeout=0)
+            self._driver.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            self._pause.unlink(missing_ok=True)
         except Timeout:
-            raise UserError(f"{self.path}: another process is driving this run; wait for it or pause it") from None
+            who = self._driver.read_text(encoding="utf-8") if self._driver.exists() else "another process"
+            raise UserError(
+                f"{self.path}: {who} is driving this run; wait for it, or stop it with: rl-distill pause {self.name}"
+            ) from None
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
         return lock
+
+    def driven(self) -> bool:
+        """Whether some process, this one included, is driving the run."""
+        lock = FileLock(self.path / "lock")
+        try:
+            with lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def request_pause(self) -> None:
+        """Ask whoever drives the run to pause it at the next safe point."""
+        self._pause.touch()
+
+    def pause_requested(self) -> bool:
+        """Whether somebody asked for a pause since the run was opened."""
+        return self._pause.exists()
 
     def create(self, config: Config) -> None:
         """Make the folder with its config. Raises UserError when the run exists or the folder cannot be made."""

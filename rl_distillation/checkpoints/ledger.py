@@ -97,11 +97,27 @@ class Ledger:
             if not read_only:
                 connection.execute("PRAGMA journal_mode=WAL")
                 connection.execute("PRAGMA synchronous=NORMAL")  # WAL + NORMAL survives a killed process
+                self._check(connection)
                 migrations.apply(self.db)
             connection.execute("SELECT 1 FROM run LIMIT 1")
         except sqlite3.Error as error:
-            raise UserError(f"{path}: cannot be opened as a ledger ({error})") from None
+            raise UserError(
+                f"{path}: cannot be opened as a ledger ({error}); restore it from a copy of the run"
+            ) from None
         self._lock = threading.RLock()
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that is damaged, or that a later version wrote, before anything is changed in it."""
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise UserError(f"{self.path}: damaged ({verdict}); restore it from a copy of the run")
+        if self.db[Migrations.migrations_table].exists():
+            known = {"first_tables"}
+            applied = {row["name"] for row in self.db[Migrations.migrations_table].rows}
+            if applied - known:
+                raise UserError(
+                    f"{self.path}: written by a later version of rl-distillation; upgrade it to open this run"
+                )
 
     def close(self) -> None:
         self.db.close()
@@ -139,6 +155,12 @@ class Ledger:
     def set_facts(self, **facts: Any) -> None:
         """Write facts about the run."""
         self.upsert("run", [{"key": k, "value": None if v is None else str(v)} for k, v in facts.items()])
+
+    def forget_after(self, episode: int) -> None:
+        """Delete what later episodes wrote; replies stay, for they were paid for."""
+        with self.transaction() as db:
+            for table in ("episodes", "samples", "evaluations", "timings"):
+                db.table(table).delete_where("episode > ?", [episode])
 
     def reply(self, key: str) -> str | None:
         """The stored reply to a call, or None when that call was never answered."""

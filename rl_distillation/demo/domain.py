@@ -20,6 +20,8 @@ from importlib.resources import files
 
 import yaml
 
+from rl_distillation.questions.question import wording
+
 DAYS = list(calendar.day_name)
 MONTHS = list(calendar.month_name)[1:]
 LARGEST = 60
@@ -268,17 +270,12 @@ def all_questions() -> tuple[Question, ...]:
 
 @cache
 def _by_text() -> dict[str, Question]:
-    return {normalise(q.text): q for q in all_questions()}
-
-
-def normalise(text: str) -> str:
-    """Case, punctuation and spacing do not make another question."""
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+    return {wording(q.text): q for q in all_questions()}
 
 
 def lookup(text: str) -> Question | None:
     """The domain's question with this wording, or None when the text is no question of the domain."""
-    return _by_text().get(normalise(text))
+    return _by_text().get(wording(text))
 
 
 def truth(text: str) -> str | None:

@@ -4,7 +4,10 @@ Two Llama models learn from the training half of the domain (`domain.pool()`); n
 
 *Teacher* (5 layers, 256 wide). Three tasks in the very prompts the loop uses: answer a question, write questions on a
 topic, and grade an answer against a reference. Grading is drilled on references that are right and wrong, on answers
-bare and in sentences, and on the tricks that fool judges: hedges, denials, orders to say "correct".
+bare and in sentences, and on the tricks that fool judges: hedges, denials, orders to say "correct". Telling a wrong
+answer from the right one does not come by itself, so a second stage (`judge`) begins with two bare words, the same or
+not, and only then goes on to whole gradings, with the loss summed over a reply lest its one decisive token drown in
+the JSON.
 
 *Student base* (3 layers, 128 wide). It is meant to speak the format and know little: it sees every question, but apart
 from comparing numbers only an eighth of the facts (chosen by a hash) get their true answer. For the rest a random
@@ -14,7 +17,7 @@ would have given a real base model.
 
 Weights are stored in bfloat16 (half the size; the accuracy printed at the end is measured after rounding) beside a
 manifest of SHA-256s. The same seed gives the same bits on one machine. Left out: everything that makes a language
-model general. It takes about twenty minutes on two cores.
+model general. It takes about half an hour on two cores.
 """
 
 from __future__ import annotations
@@ -25,11 +28,12 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
+from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from rl_distillation.demo import domain, weights
@@ -116,6 +120,14 @@ class Drills:
             answer = self.random.choice(ORDERS)
         return prompts.judge_messages(q.text, reference, answer), verdict(kind == "same", kind)
 
+    def comparison(self) -> Example:
+        """Grading at its barest: two words, the same or not, and neither question nor instructions."""
+        word, other = (self.other(self.question(), "") for _ in range(2))
+        answer, kind = self.random.choice([(word, "same"), (other, "same" if other == word else "different")])
+        chat = prompts.judge_messages("", word, answer)[1]
+        chat["content"] = chat["content"][chat["content"].index("<reference>") :]
+        return [chat], verdict(kind == "same", kind)
+
     def vague_answer(self) -> Example:
         """The student base's diet: the true answer where it may know it, else anything of the kind."""
         roll = self.random.random()
@@ -161,11 +173,11 @@ def train(
     name: str,
     model: LlamaForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    batches: Iterator[list[Example]],
+    batches: Iterator[tuple[list[Example], bool]],
     steps: int,
     lr: float,
 ) -> None:
-    """Plain AdamW with warm-up and a cosine to a tenth, forward and backward in bfloat16."""
+    """Plain AdamW with warm-up and a cosine to a tenth, forward in bfloat16."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.05)
     model.train()
     with Progress() as progress:
@@ -174,9 +186,12 @@ def train(
             scale = min(1.0, (step + 1) / 100) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / steps)))
             for group in optimizer.param_groups:
                 group["lr"] = lr * scale
-            ids, attention, labels = batch_of(tokenizer, next(batches))
+            examples, by_reply = next(batches)
+            ids, attention, labels = batch_of(tokenizer, examples)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = model(input_ids=ids, attention_mask=attention, labels=labels).loss
+                logits = model(input_ids=ids, attention_mask=attention).logits[:, :-1]
+            loss = cross_entropy(logits.flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
+            loss = loss / (len(ids) if by_reply else (labels != -100).sum())
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -224,36 +239,53 @@ def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, system
     return {**by_topic, "all": sum(map(sum, right.values())) / len(questions)}
 
 
-def mixed(drills: list[tuple[Callable[[], Example], int, float]], seed: int) -> Iterator[list[Example]]:
-    """Batches of one task each, so that little is padded: `(draw, batch size, share of the batches)`."""
+class Task(NamedTuple):
+    """One kind of batch."""
+
+    draw: Callable[[], Example]
+    size: int
+    share: float = 1.0
+    """Of the batches."""
+    by_reply: bool = False
+    """Sum the loss over a reply instead of taking the mean over tokens."""
+
+
+def mixed(tasks: list[Task], seed: int) -> Iterator[tuple[list[Example], bool]]:
+    """Batches of one task each, so that little is padded, each with its `by_reply`."""
     choose = random.Random(seed)
     while True:
-        draw, size, _ = choose.choices(drills, [share for *_, share in drills])[0]
-        yield [draw() for _ in range(size)]
+        task = choose.choices(tasks, [t.share for t in tasks])[0]
+        yield [task.draw() for _ in range(task.size)], task.by_reply
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's teacher and student base.")
     parser.add_argument("out", nargs="?", type=Path, default=weights.FOLDER, help="where the weights go")
-    parser.add_argument("--only", choices=["teacher", "student"], help="train one of the two")
+    parser.add_argument("--only", choices=["teacher", "judge", "student"], help="one stage; judge goes on from teacher")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--teacher-steps", type=int, default=3000)
-    parser.add_argument("--student-steps", type=int, default=2000)
     args = parser.parse_args()
-    drills = Drills(args.seed)
-    tokenizer = build_tokenizer(drills.corpus())
-    if args.only != "student":
+    tokenizer = build_tokenizer(Drills(args.seed).corpus())
+    if args.only in (None, "teacher"):
         set_seed(args.seed)
+        drills = Drills(args.seed)
         teacher = tiny_llama(tokenizer, width=256, layers=5, feed_forward=704)
-        tasks = [(drills.answer, 96, 0.5), (drills.writing, 40, 0.15), (drills.judgement, 40, 0.35)]
-        train("teacher", teacher, tokenizer, mixed(tasks, args.seed), args.teacher_steps, lr=1.5e-3)
+        tasks = [Task(drills.answer, 96, 0.5), Task(drills.writing, 40, 0.15), Task(drills.judgement, 40, 0.35)]
+        train("teacher", teacher, tokenizer, mixed(tasks, args.seed), 3000, lr=1.5e-3)
         save(teacher, tokenizer, args.out / "teacher", prompts.ANSWER_SYSTEM)
-    if args.only != "teacher":
+    if args.only in (None, "judge"):
+        drills = Drills(args.seed + 1)
+        teacher = LlamaForCausalLM.from_pretrained(args.out / "teacher", dtype=torch.float32)
+        compare = Task(drills.comparison, 128, 0.8, by_reply=True)
+        kept = [Task(drills.answer, 96, 0.15), Task(drills.writing, 40, 0.05)]
+        train("compare", teacher, tokenizer, mixed([compare, *kept], args.seed), 450, lr=5e-4)
+        grade = Task(drills.judgement, 48, 3, by_reply=True)
+        train("judge", teacher, tokenizer, mixed([grade, compare, *kept], args.seed + 1), 1300, lr=5e-4)
+        save(teacher, tokenizer, args.out / "teacher", prompts.ANSWER_SYSTEM)
+    if args.only in (None, "student"):
         set_seed(args.seed)
+        drills = Drills(args.seed)
         student = tiny_llama(tokenizer, width=128, layers=3, feed_forward=352)
-        train(
-            "student", student, tokenizer, mixed([(drills.vague_answer, 96, 1)], args.seed), args.student_steps, lr=2e-3
-        )
+        train("student", student, tokenizer, mixed([Task(drills.vague_answer, 96)], args.seed), 2500, lr=2e-3)
         save(student, tokenizer, args.out / "student", None)
     weights.write_manifest(args.out)
 

@@ -28,37 +28,29 @@ Node = Callable[[State, Runtime[Context]], dict[str, Any]]
 
 def after_generate(state: State) -> Literal["teacher", "evaluate", "__end__"]:
     """Ask on, or finish when the source had nothing more to give."""
-    if not state["exhausted"]:
+    if state["questions"]:
         return "teacher"
     return "__end__" if state["evaluation"]["episode"] == state["episode"] else "evaluate"
 
 
 def after_judge(state: State) -> Literal["reward", "teach", "generate", "evaluate"]:
     """Right answers are rewarded first, while the weights are those that gave them."""
-    if any(v["correct"] for v in state["verdicts"]):
-        return "reward"
-    return after_reward(state)
+    return "reward" if any(v["correct"] for v in state["verdicts"]) else after_reward(state)
 
 
 def after_reward(state: State) -> Literal["teach", "generate", "evaluate"]:
     """Wrong answers are taught."""
-    if any(v["correct"] is False for v in state["verdicts"]):
-        return "teach"
-    return after_teach(state)
+    return "teach" if any(v["correct"] is False for v in state["verdicts"]) else after_teach(state)
 
 
 def after_teach(state: State) -> Literal["generate", "evaluate"]:
-    """Evaluate when it is due, and always at the end."""
-    return "evaluate" if state["episode"] % state["evaluate_every"] == 0 or _last(state) else "generate"
+    """Evaluate when it is due."""
+    return "evaluate" if state["due"] else "generate"
 
 
 def after_evaluate(state: State) -> Literal["generate", "__end__"]:
     """On to the next episode, if there is one."""
-    return "__end__" if _last(state) else "generate"
-
-
-def _last(state: State) -> bool:
-    return state["exhausted"] or state["episode"] >= state["num_episodes"]
+    return "__end__" if state["last"] else "generate"
 
 
 def build_graph() -> StateGraph[State, Context]:
@@ -79,19 +71,14 @@ def build_graph() -> StateGraph[State, Context]:
 
 
 def observed(node: Node) -> Node:
-    """The node, with its seconds entered in the ledger, its lookups in the state, and both told to the stream."""
+    """The node, with its seconds entered in the ledger and its lookups in the state."""
 
     def run(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
         started, before = time.perf_counter(), context.asked()
-        runtime.stream_writer({"node": node.__name__, "episode": state["episode"], "status": "started"})
         changes = node(state, runtime)
-        episode = changes.get("episode", state["episode"])
-        seconds = time.perf_counter() - started
+        episode, seconds = changes.get("episode", state["episode"]), time.perf_counter() - started
         context.ledger.upsert("timings", [{"episode": episode, "node": node.__name__, "seconds": seconds}])
-        runtime.stream_writer(
-            {"node": node.__name__, "episode": episode, "status": "finished", "seconds": seconds, "changes": changes}
-        )
         asked = {role: state["asked"][role] + count - before[role] for role, count in context.asked().items()}
         return {**changes, "asked": asked}
 

@@ -45,8 +45,17 @@ class Context:
         if self.student.snapshot != snapshot:
             self.student.load(self.snapshots.path(snapshot))
 
-    def commit(self, snapshot: str) -> str:
-        """Write the student's weights as `snapshot` and return that name, for the state."""
-        self.snapshots.write(snapshot, self.student.save)
-        self.student.snapshot = snapshot
-        return snapshot
+    def commit(self, episode: int, node: str) -> str:
+        """Name the student's weights after the update that made them, write them where the cadence says so, and return
+        the name for the state. Weights that are not written are made again by a resumed run."""
+        name = f"{episode:06d}-{node}"
+        self.student.snapshot = name
+        if episode % self.config.checkpoint.every == 0:
+            self.snapshots.write(name, self.student.save)
+        return name
+
+    def keep(self, snapshot: str) -> None:
+        """Make sure that the weights the state names are on disk."""
+        self.wear(snapshot)
+        if not self.snapshots.path(snapshot).is_dir():
+            self.snapshots.write(snapshot, self.student.save)

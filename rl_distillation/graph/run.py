@@ -7,7 +7,6 @@ was killed goes on from there.
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -16,18 +15,19 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from langchain_core.language_models import BaseChatModel
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
+from langgraph.types import StateSnapshot
 
 from rl_distillation.checkpoints.folder import RunFolder
 from rl_distillation.checkpoints.ledger import Ledger
+from rl_distillation.checkpoints.saver import PruningSaver
 from rl_distillation.config import Config
 from rl_distillation.demo.weights import sha256
 from rl_distillation.errors import UserError
 from rl_distillation.graph.build import build_graph
 from rl_distillation.graph.context import Context
+from rl_distillation.graph.history import History
 from rl_distillation.graph.setup import build_context, resolve
 from rl_distillation.graph.state import State, initial_state
 from rl_distillation.metrics import Result, summarise
@@ -44,9 +44,20 @@ class Step:
     node: str
     episode: int
     status: Literal["started", "finished"]
-    seconds: float = 0.0
-    changes: dict[str, Any] | None = None
-    """What the node changed in the state, once finished."""
+    changes: dict[str, Any]
+    """What the node changed in the state; empty while it runs."""
+
+
+class _Reader:
+    """Turns LangGraph's task events into steps."""
+
+    def __init__(self) -> None:
+        self._episode = 0
+
+    def step(self, task: dict[str, Any]) -> Step:
+        changes = dict(task.get("result") or {})
+        self._episode = changes.get("episode", task.get("input", {}).get("episode", self._episode))
+        return Step(task["name"], self._episode, "started" if "input" in task else "finished", changes)
 
 
 class Run:
@@ -62,46 +73,48 @@ class Run:
         return self.context.ledger
 
     def steps(self) -> Iterator[Step]:
-        """Drive the run to its end, or until `control` asks it to stop at the next safe point."""
-        with closing(sqlite3.connect(self.folder.checkpoints, check_same_thread=False, timeout=30)) as connection:
-            saver = SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+        """Drive the run to its end, or until `control` asks it to stop at the next safe point.
+
+        A run that was stopped goes on from its last commit whose weights are on disk.
+        """
+        with closing(PruningSaver(self.folder.checkpoints)) as saver:
             graph = build_graph().compile(checkpointer=saver)
+            history = History(saver, self.context.snapshots, self.folder.name, self.config.checkpoint)
+            history.rewind()
             limit = STEPS_PER_EPISODE * self.config.training.num_episodes + 10
             config: Any = {"configurable": {"thread_id": self.folder.name}, "recursion_limit": limit}
-            earlier = float(self.ledger.facts().get("wall_s") or 0)
-            started = time.perf_counter()
-            before = graph.get_state(config)
-            first = (
-                None
-                if before.created_at
-                else initial_state(self.config.training.num_episodes, self.config.evaluation.every)
-            )
+            earlier, started = float(self.ledger.facts().get("wall_s") or 0), time.perf_counter()
+            before, reader = graph.get_state(config), _Reader()
+            first = None if before.created_at else initial_state()
             self.ledger.set_facts(status="running")
             try:
                 if first or before.next:
-                    stream = graph.stream(
+                    # Mode "tasks" keeps the nodes in this thread. "custom" would move them to a pool, and torch's
+                    # OpenMP is 1.7 times slower once two threads of a process have used it.
+                    for task in graph.stream(
                         first,
                         config,
                         context=self.context,
-                        stream_mode="custom",
+                        stream_mode="tasks",
                         durability="sync",
                         control=self.control,
-                    )
-                    for event in stream:
-                        step = Step(**event)
+                    ):
+                        step = reader.step(cast(Any, task))
                         if step.node == "generate" and step.status == "started":
-                            self._sweep(cast(State, graph.get_state(config).values))
+                            self._mark(history, graph.get_state(config))
+                        if self.folder.pause_requested():
+                            self.control.request_drain()
                         yield step
             except GraphDrained:
-                pass
+                self.context.keep(graph.get_state(config).values["snapshot"])
             finally:
                 after = graph.get_state(config)
+                if after.created_at and not after.next:
+                    self._mark(history, after)
                 self._record(cast(State, after.values), earlier + time.perf_counter() - started, bool(after.next))
 
-    def _sweep(self, state: State) -> None:
-        """Drop snapshots that no committed state needs; called when one was just committed."""
-        recent = self.context.snapshots.names()[-self.config.checkpoint.keep :]
-        self.context.snapshots.sweep({*recent, state["snapshot"], state["best"]})
+    def _mark(self, history: History, state: StateSnapshot) -> None:
+        history.add(state.config, cast(Any, state.values))
 
     def _record(self, state: State, wall: float, unfinished: bool) -> None:
         """Enter how the run stands in the ledger, so that anyone can read it without the graph."""

@@ -13,14 +13,12 @@ class State(TypedDict):
 
     episode: int
     """The current episode, from 1; 0 before the first."""
-    num_episodes: int
-    """The last episode."""
-    evaluate_every: int
-    """Episodes between evaluations."""
     cursor: int
     """How many questions the source has given."""
-    exhausted: bool
-    """Whether the source has no more questions."""
+    due: bool
+    """Whether this episode ends with an evaluation."""
+    last: bool
+    """Whether the run ends after this episode."""
     questions: list[dict[str, Any]]
     """`{text, gold, topic}` each."""
     teacher_answers: list[str]
@@ -43,14 +41,13 @@ class State(TypedDict):
     """The sum of all rewards."""
 
 
-def initial_state(num_episodes: int, evaluate_every: int) -> State:
+def initial_state() -> State:
     """The state before anything has happened."""
     return State(
         episode=0,
-        num_episodes=num_episodes,
-        evaluate_every=evaluate_every,
         cursor=0,
-        exhausted=False,
+        due=True,
+        last=False,
         questions=[],
         teacher_answers=[],
         student_answers=[],

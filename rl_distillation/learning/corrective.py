@@ -13,10 +13,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 
+from rl_distillation.learning.replay import Lesson
 from rl_distillation.models.student import Example, Student
-
-Lesson = tuple[str, str]
-"""A question and the answer to learn."""
 
 
 def corrective_update(

@@ -11,6 +11,7 @@ from collections import deque
 from rl_distillation.checkpoints.ledger import Ledger
 
 Lesson = tuple[str, str]
+"""A question and the answer to learn."""
 
 
 class Replay:

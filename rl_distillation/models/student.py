@@ -9,6 +9,7 @@ LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers. Left out: quantise
 from __future__ import annotations
 
 import inspect
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +161,10 @@ class Student:
             adapter = load_file(folder / ADAPTER, device=str(self.device))
             tensors = load_file(folder / OPTIMIZER, device=str(self.device))
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{folder}: the adapter snapshot is missing or damaged ({error})") from None
+            raise UserError(
+                f"{folder}: the adapter snapshot is missing or damaged ({error}); "
+                "restore it from a copy, or fork the run at an earlier episode"
+            ) from None
         set_peft_model_state_dict(self.model, adapter)
         self._optimizer.state.clear()
         for name, parameter in self._trainable.items():
@@ -173,9 +177,7 @@ class Student:
     def export(self, folder: Path, merged: bool) -> None:
         """Write a PEFT adapter, or with `merged` a standalone model; both with the tokenizer."""
         if merged:
-            # A copy of the weights is merged and unmerged again, so the live student stays bit-identical.
-            from copy import deepcopy
-
+            # A copy is merged: unmerging in place would not bring back every bit of the live student.
             deepcopy(self.model).merge_and_unload().save_pretrained(folder)
         else:
             self.model.save_pretrained(folder)

@@ -15,7 +15,7 @@ from rl_distillation.metrics import wilson_interval
 def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Held-out accuracy with its 95 % interval, over the questions that got a verdict."""
     context = runtime.context
-    context.wear(state["snapshot"])
+    context.keep(state["snapshot"])
     heldout = context.ledger.rows("select question, reference from heldout order by position")
     questions = [row["question"] for row in heldout]
     completions = context.student.answer(questions, temperature=0.0, seed=0)

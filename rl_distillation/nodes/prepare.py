@@ -19,7 +19,7 @@ def prepare(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     Raises UserError when no held-out question has either.
     """
     context = runtime.context
-    snapshot = context.commit("000000-start")
+    snapshot = context.commit(0, "start")
     questions = context.source.heldout()
     system = context.config.teacher.system_prompt
     answers = [a.strip() for a in context.teacher.ask([answer_messages(q.text, system) for q in questions])]

@@ -35,7 +35,7 @@ def reward(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         "samples",
         [{"episode": episode, "position": i, "reward": score} for i, score in zip(right, scores, strict=True)],
     )
-    snapshot = context.commit(f"{episode:06d}-reward")
+    snapshot = context.commit(episode, "reward")
     context.ledger.upsert(
         "episodes", [{"episode": episode, "reward": earned, "reward_loss": loss, "snapshot": snapshot}]
     )

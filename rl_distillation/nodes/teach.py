@@ -30,6 +30,6 @@ def teach(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         ),
         seed=context.seed(episode, "teach"),
     )
-    snapshot = context.commit(f"{episode:06d}-teach")
+    snapshot = context.commit(episode, "teach")
     context.ledger.upsert("episodes", [{"episode": episode, "teach_loss": loss, "snapshot": snapshot}])
     return {"snapshot": snapshot}
