@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -39,6 +40,7 @@ def main() -> NoReturn:
     """Run the command line. Exit codes: 0 done, 2 the user's mistake, 1 anything else."""
     # Notices of the libraries to their own developers; a user can do nothing about them.
     warnings.filterwarnings("ignore", category=FutureWarning)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         app(standalone_mode=True)
     except UserError as error:

@@ -189,9 +189,9 @@ class Config(_Section):
             raise UserError(f"{path}:{line} not valid YAML ({getattr(error, 'problem', 'unreadable')})") from None
         config = cls.parse(data, path.name)
         if config.questions.path:
-            config.questions.path = str(path.parent / Path(config.questions.path).expanduser())
-        if _looks_like_path(config.student.model_path):
-            config.student.model_path = str(path.parent / Path(config.student.model_path).expanduser())
+            config.questions.path = _beside(path, config.questions.path)
+        if config.student.model_path.startswith(("./", "../", "~")):  # anything else may be a hub id
+            config.student.model_path = _beside(path, config.student.model_path)
         return config
 
     def to_yaml(self) -> str:
@@ -228,8 +228,8 @@ def secret(key: SecretStr | None, place: str, default: str) -> SecretStr:
     return SecretStr(value)
 
 
-def _looks_like_path(name: str) -> bool:
-    return name.startswith(("./", "../", "~"))
+def _beside(file: Path, path: str) -> str:
+    return str((file.parent / Path(path).expanduser()).resolve())
 
 
 def _reason(error: Exception) -> str:

@@ -71,7 +71,7 @@ def test_init_writes_a_config_that_runs(tmp_path: Path) -> None:
         ("training: {reward_threshold: 1.8}", "config.yaml: training.reward_threshold: 1.8 is not between 0 and 1"),
         ("teacher: {model_name: gpt-4}", "teacher.api_key: the environment variable OPENAI_API_KEY is not set"),
         ("teacher: {model_name: 'gemini:x'}", "teacher.model_name: 'gemini:x' names no model"),
-        ("student: {model_path: ./none}", "student.model_path: none: no such folder"),
+        ("student: {model_path: ./none}", "none: no such folder; name a model folder, a hub id or demo"),
         ("questions: {path: none.jsonl}", "none.jsonl: cannot be read (No such file or directory)"),
         ("questions: {path: empty.txt}", "empty.txt: holds no questions"),
         ("evaluation: {similarity_metric: rouge}", "evaluation.similarity_metric: 'rouge' is not one of"),
@@ -95,7 +95,7 @@ def test_a_users_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, config: 
         (("export", "none", "out"), "no such run"),
         (("eval", "./none"), "no such folder"),
         (("show", "../../etc"), "run name"),
-        (("demo", "--seed", "x"), "not a valid"),
+        (("demo", "--seed", "x"), "Invalid value"),
     ],
 )
 def test_a_wrong_argument_is_plain_too(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -47,9 +47,13 @@ def assert_same(runs: Path, name: str, finished: tuple[Path, Result]) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "moment", ["prepare 0", "evaluate 0", "generate 0", "teacher 1", "judge 2", "reward 2", "teach 2", "evaluate 3"]
-)
+SLOW = [
+    pytest.param(moment, marks=pytest.mark.slow)
+    for moment in ("evaluate 0", "generate 0", "teacher 1", "judge 2", "evaluate 3")
+]
+
+
+@pytest.mark.parametrize("moment", ["prepare 0", "reward 2", "teach 2", *SLOW])
 def test_a_kill_in_any_node_changes_nothing(finished: tuple[Path, Result], tmp_path: Path, moment: str) -> None:
     """SIGKILL lands a moment after the node has started; a real process, the real models."""
     code = (
@@ -226,8 +230,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_storage_does_not_grow_with_the_episodes(tmp_path: Path) -> None:
     sizes = {}
-    for episodes in (4, 12):
+    for episodes in (4, 9):
         config = short(episodes=episodes)
+        config.evaluation.every = 9
         config.training.questions_per_episode = config.training.batch_size = 4
         config.training.updates_per_episode, config.checkpoint.keep = 1, 2
         with new_run(tmp_path, f"e{episodes}", config) as run:
@@ -236,4 +241,4 @@ def test_storage_does_not_grow_with_the_episodes(tmp_path: Path) -> None:
         with sqlite3.connect(tmp_path / f"e{episodes}" / "checkpoints.db") as db:
             sizes[episodes] = db.execute("select count(*) from checkpoints").fetchone()[0]
         assert len(list((tmp_path / f"e{episodes}" / "adapters").iterdir())) <= 4
-    assert sizes[12] <= sizes[4] + 1
+    assert sizes[9] <= sizes[4] + 1

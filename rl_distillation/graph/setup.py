@@ -47,15 +47,17 @@ def build_context(
     """
     if teacher is None and config.teacher.model_name.startswith(OBJECT):
         raise UserError(f"{folder.name}: its teacher was given as an object; resume it from Python with teacher_model=")
-    student = Student(config.student, config.training.seed)
+    # Cheap checks come first: a missing file or key should not wait for models to load.
+    dataset = _dataset(folder, config, items)
     model = teacher or chat_model(config.teacher.model_name, config.teacher)
     judge_name = config.evaluation.judge_model
     judge_model = chat_model(judge_name, config.teacher, "evaluation.judge_model") if judge_name else model
     callers = [
         Caller(m, role, ledger, config.teacher.concurrency) for m, role in ((model, "teacher"), (judge_model, "judge"))
     ]
+    student = Student(config.student, config.training.seed)
     judge = build_judge(config, callers[1])
-    source, true_references = _source(folder, config, callers[0], ledger, items)
+    source, true_references = (dataset, False) if dataset else _written(config, callers[0], ledger)
     ledger.set_facts(
         teacher=config.teacher.model_name,
         student=config.student.model_path,
@@ -79,32 +81,17 @@ def build_context(
     )
 
 
-def _source(folder: RunFolder, config: Config, teacher: Caller, ledger: Ledger, items: Any) -> tuple[Source, bool]:
-    """The questions, and whether their references are symbolically true (as only the demo domain's are)."""
-    if isinstance(items, Iterator):
-        return Stream(items, heldout=config.evaluation.size), False
-    if items is not None or config.questions.path or folder.questions.exists():
-        return _dataset(folder, config, items), False
-    known = [
-        Question(r["question"], r["gold"], r["topic"]) for r in ledger.rows("select * from heldout order by position")
-    ]
-    common: dict[str, Any] = {"per_call": config.questions.per_call, "seed": config.training.seed}
-    if config.teacher.model_name == "demo":
-        from rl_distillation.demo import domain
+def _dataset(folder: RunFolder, config: Config, items: Any) -> Source | None:
+    """The user's questions, or None when the teacher is to write them.
 
-        held = [Question(q.text, q.answer, q.topic) for q in domain.held_out()]
-        return Written(
-            teacher, domain.TOPICS, heldout=held, refuse=domain.is_held_out, truth=domain.truth, **common
-        ), True
-    return Written(
-        teacher, config.questions.topics, heldout=known or None, size=config.evaluation.size, **common
-    ), False
-
-
-def _dataset(folder: RunFolder, config: Config, items: Any) -> Dataset:
-    """The questions are copied into the run's folder once, so that the run is complete in itself."""
+    A finite set is copied into the run's folder once, so that the run is complete in itself.
+    """
     place = str(config.questions.path or "questions")
+    if isinstance(items, Iterator):
+        return Stream(items, heldout=config.evaluation.size)
     if not folder.questions.exists():
+        if items is None and not config.questions.path:
+            return None
         if items is None or isinstance(items, (str, Path)):
             questions = read_questions(items or place)
         else:
@@ -117,3 +104,18 @@ def _dataset(folder: RunFolder, config: Config, items: Any) -> Dataset:
         most=config.evaluation.size,
         place=place,
     )
+
+
+def _written(config: Config, teacher: Caller, ledger: Ledger) -> tuple[Source, bool]:
+    """The teacher's own questions, and whether their references are surely true, as only the demo domain's are."""
+    common: dict[str, Any] = {"per_call": config.questions.per_call, "seed": config.training.seed}
+    if config.teacher.model_name == "demo":
+        from rl_distillation.demo import domain
+
+        held = [Question(q.text, q.answer, q.topic) for q in domain.held_out()]
+        return Written(
+            teacher, domain.TOPICS, heldout=held, refuse=domain.is_held_out, truth=domain.truth, **common
+        ), True
+    rows = ledger.rows("select question, gold, topic from heldout order by position")
+    held = [Question(r["question"], r["gold"], r["topic"]) for r in rows]
+    return Written(teacher, config.questions.topics, heldout=held or None, size=config.evaluation.size, **common), False

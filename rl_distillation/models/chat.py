@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from langchain_core.language_models import BaseChatModel
-from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from rl_distillation.config import TeacherConfig, secret
@@ -22,6 +21,8 @@ def chat_model(name: str | BaseChatModel, config: TeacherConfig, place: str = "t
     if provider in ("demo", "hf") and model:
         return LocalChatModel(path=model, temperature=config.temperature, max_tokens=config.max_tokens)
     if provider == "openai" and model:
+        from langchain_openai import ChatOpenAI  # half a second that no local model should pay for
+
         # A server of one's own usually wants no key, but the client insists on having one.
         own_server = config.base_url is not None and config.api_key is None
         key = SecretStr("none") if own_server else secret(config.api_key, "teacher.api_key", "OPENAI_API_KEY")
