@@ -47,11 +47,7 @@ def drive(runs: Path, name: str, seed: int, every: int, counter: Path) -> None:
     config = demo_config(seed, 6)
     config.training.questions_per_episode, config.training.batch_size, config.training.updates_per_episode = 16, 16, 4
     config.evaluation.every, config.checkpoint.every = 3, every
-    started = (runs / name / "checkpoints.db").exists()
-    if not started and (runs / name).exists():  # killed before the first commit: nothing to resume
-        import shutil
-
-        shutil.rmtree(runs / name)
+    started = (runs / name).exists()
     with open_run(runs, name) if started else new_run(runs, name, config) as run:
         print("driving", flush=True)
         for _ in run.steps():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from rl_distillation.errors import UserError
+from rl_distillation.errors import EndpointError, StorageError, UserError
 
 if TYPE_CHECKING:
     from rl_distillation.graph.run import Run
@@ -46,6 +46,9 @@ def main() -> NoReturn:
     except UserError as error:
         _say(str(error))
         sys.exit(2)
+    except (EndpointError, StorageError) as error:
+        _say(str(error))
+        sys.exit(1)
     except KeyboardInterrupt:
         _say("stopped")
         sys.exit(1)

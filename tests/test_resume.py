@@ -242,3 +242,22 @@ def test_storage_does_not_grow_with_the_episodes(tmp_path: Path) -> None:
             sizes[episodes] = db.execute("select count(*) from checkpoints").fetchone()[0]
         assert len(list((tmp_path / f"e{episodes}" / "adapters").iterdir())) <= 4
     assert sizes[9] <= sizes[4] + 1
+
+
+def test_a_full_disk_is_one_plain_line_and_costs_nothing(finished: tuple[Path, Result], tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk's end; the run goes on when there is room again."""
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[2])\n"
+        "from conftest import short\nfrom rl_distillation.errors import StorageError\n"
+        "from rl_distillation.graph.run import new_run\n"
+        "with new_run(sys.argv[1], 'f', short()) as run:\n"
+        "    try:\n"
+        "        for step in run.steps():\n"
+        "            if step.node == 'teach': resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
+        "    except StorageError as error: print(error)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert "cannot be written" in done.stdout and "rl-distill resume f" in done.stdout, done.stderr
+    finish(tmp_path, "f")
+    assert_same(tmp_path, "f", finished)

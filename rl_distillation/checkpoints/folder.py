@@ -68,11 +68,14 @@ class RunFolder:
 
     def create(self, config: Config) -> None:
         """Make the folder with its config. Raises UserError when the run exists or the folder cannot be made."""
+        temporary = self.path.with_name(f".{self.name}.tmp")  # a run with half a config must never be seen
         try:
-            self.path.mkdir(parents=True)
-            self.config.write_text(config.to_yaml(), encoding="utf-8")
-        except FileExistsError:
-            raise UserError(f"{self.path}: exists already; choose another --name") from None
+            if self.path.exists():
+                raise UserError(f"{self.path}: exists already; choose another --name")
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            (temporary / self.config.name).write_text(config.to_yaml(), encoding="utf-8")
+            temporary.rename(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
 
@@ -92,7 +95,9 @@ class RunFolder:
             json.dumps({"question": q["text"], "gold": q["gold"], "topic": q["topic"]}, ensure_ascii=False) + "\n"
             for q in questions
         )
-        self.questions.write_text(text, encoding="utf-8")
+        temporary = self.questions.with_suffix(".tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.rename(self.questions)
 
     def read_questions(self) -> list[dict[str, Any]]:
         """The questions that were kept."""

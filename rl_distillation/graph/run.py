@@ -7,6 +7,7 @@ was killed goes on from there.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +25,7 @@ from rl_distillation.checkpoints.ledger import Ledger
 from rl_distillation.checkpoints.saver import PruningSaver
 from rl_distillation.config import Config
 from rl_distillation.demo.weights import sha256
-from rl_distillation.errors import UserError
+from rl_distillation.errors import StorageError, UserError
 from rl_distillation.graph.build import build_graph
 from rl_distillation.graph.context import Context
 from rl_distillation.graph.history import History
@@ -75,8 +76,17 @@ class Run:
     def steps(self) -> Iterator[Step]:
         """Drive the run to its end, or until `control` asks it to stop at the next safe point.
 
-        A run that was stopped goes on from its last commit whose weights are on disk.
+        A run that was stopped goes on from its last commit whose weights are on disk. Raises StorageError when the
+        disk fails; what was committed until then is whole.
         """
+        try:
+            yield from self._steps()
+        except (sqlite3.Error, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            again = f"rl-distill resume {self.folder.name}"
+            raise StorageError(f"{self.folder.path}: cannot be written ({reason}); mend that, then: {again}") from error
+
+    def _steps(self) -> Iterator[Step]:
         with closing(PruningSaver(self.folder.checkpoints)) as saver:
             graph = build_graph().compile(checkpointer=saver)
             history = History(saver, self.context.snapshots, self.folder.name, self.config.checkpoint)

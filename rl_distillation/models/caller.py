@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
 
 from rl_distillation.checkpoints.ledger import Ledger
 from rl_distillation.errors import EndpointError
@@ -70,7 +71,7 @@ class Caller:
                     tokens_out=usage.get("output_tokens", 0),
                 )
         if failure is not None:
-            raise EndpointError(f"{self.role} {self.name}: {_first_line(failure)}") from failure
+            raise EndpointError(f"{self.role} {self.name}: {self._first_line(failure)}") from failure
         return replies
 
     def _key(self, chat: Chat, temperature: float | None, seed: int | None, place: int) -> str:
@@ -85,6 +86,10 @@ class Caller:
         given = {"temperature": temperature, "seed": seed}
         return {name: value for name, value in given.items() if value is not None}
 
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    def _first_line(self, error: Exception) -> str:
+        """What went wrong, without the key, which some servers repeat."""
+        text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        for value in vars(self.model).values():
+            if isinstance(value, SecretStr) and value.get_secret_value():
+                text = text.replace(value.get_secret_value(), "***")
+        return text

@@ -148,12 +148,15 @@ class Student:
         return total / max(count, 1)
 
     def save(self, folder: Path) -> None:
-        """Write adapter and optimizer state into `folder` as safetensors."""
+        """Write adapter and optimizer state into `folder` as safetensors. Raises OSError when the disk fails."""
         adapter = {k: v.contiguous() for k, v in get_peft_model_state_dict(self.model).items()}
-        save_file(adapter, folder / ADAPTER, metadata={"format": "pt"})
         state = self._optimizer.state
-        tensors = {f"{n}.{key}": value for n, p in self._trainable.items() for key, value in state[p].items()}
-        save_file(tensors, folder / OPTIMIZER, metadata={"format": "pt"})
+        moments = {f"{n}.{key}": value for n, p in self._trainable.items() for key, value in state[p].items()}
+        try:
+            save_file(adapter, folder / ADAPTER, metadata={"format": "pt"})
+            save_file(moments, folder / OPTIMIZER, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(f"{folder}: {error}") from error
 
     def load(self, folder: Path) -> None:
         """Become the snapshot in `folder`, bit by bit. Raises UserError when a file is missing or damaged."""
