@@ -29,6 +29,14 @@ def test_questions_with_answers_are_read(write: Write, name: str, text: str) -> 
     assert read_questions(write(name, text)) == [Question("One?", "1", "n"), Question("Two?", "2", None)]
 
 
+def test_line_separators_inside_a_question_do_not_cut_it(write: Write) -> None:
+    assert read_questions(write("q.jsonl", '{"question": "a\u2028b?"}\n{"question": "c?"}')) == [
+        Question("a\u2028b?"),
+        Question("c?"),
+    ]
+    assert read_questions(write("q.csv", 'question,answer\n"first\nsecond?",2\n')) == [Question("first\nsecond?", "2")]
+
+
 def test_a_text_file_has_a_question_a_line(write: Write) -> None:
     assert read_questions(write("q.txt", "One?\n\n Two? \n")) == [Question("One?"), Question("Two?")]
 

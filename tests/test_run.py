@@ -56,6 +56,12 @@ def test_the_ledger_tells_the_story(finished: tuple[Path, Result]) -> None:
     assert result.reward_total == pytest.approx(sum(s["score"] for s in samples if s["correct"]))
     assert all(s["reward"] == (s["score"] if s["correct"] else 0) for s in samples)
     assert ledger.value("select count(*) from replies where role = 'teacher'") == result.teacher_calls
+    facts = ledger.facts()
+    assert {key: facts[key] for key in ("status", "accuracy_after", "knowledge_transfer_rate")} == {
+        "status": "finished",
+        "accuracy_after": str(result.accuracy_after),
+        "knowledge_transfer_rate": str(result.knowledge_transfer_rate),
+    }
 
 
 def test_the_loop_trained_on_nothing_held_out(finished: tuple[Path, Result]) -> None:

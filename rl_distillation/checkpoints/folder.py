@@ -101,7 +101,7 @@ class RunFolder:
 
     def read_questions(self) -> list[dict[str, Any]]:
         """The questions that were kept."""
-        return [json.loads(line) for line in self.questions.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in self.questions.read_text(encoding="utf-8").split("\n") if line]
 
 
 def free_name(runs: Path | str, stem: str) -> str:

@@ -137,6 +137,8 @@ class Run:
             best=state.get("best"),
             adapter_sha256=sha256(adapter) if adapter and adapter.exists() else None,
         )
+        metrics = self.result().to_json()
+        self.ledger.set_facts(**{k: json.dumps(v) if isinstance(v, (dict, tuple)) else v for k, v in metrics.items()})
 
     def result(self) -> Result:
         """The run's metrics so far."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import random
 from collections.abc import Iterable, Iterator
@@ -44,7 +45,7 @@ def read_questions(path: Path | str) -> list[Question]:
 
 
 def _jsonl(path: Path, text: str) -> Iterator[Question]:
-    for n, line in enumerate(text.splitlines(), 1):
+    for n, line in enumerate(text.split("\n"), 1):  # not splitlines: a JSON string may hold other line separators
         if line.strip():
             try:
                 yield to_question(json.loads(line), f"{path}: line {n}")
@@ -53,12 +54,12 @@ def _jsonl(path: Path, text: str) -> Iterator[Question]:
 
 
 def _csv(path: Path, text: str) -> Iterator[Question]:
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     if not set(reader.fieldnames or ()) & set(QUESTION_KEYS):
         raise UserError(f"{path}: line 1: no column named question")
-    for n, row in enumerate(reader, 2):
-        if any(value for value in row.values()):
-            yield to_question({k: v for k, v in row.items() if v}, f"{path}: line {n}")
+    for row in reader:
+        if any(row.values()):
+            yield to_question({k: v for k, v in row.items() if k and v}, f"{path}: line {reader.line_num}")
 
 
 def _txt(path: Path, text: str) -> Iterator[Question]:
