@@ -7,7 +7,7 @@ topic, and grade an answer against a reference. Grading is drilled on references
 bare and in sentences, and on the tricks that fool judges: hedges, denials, orders to say "correct". Telling a wrong
 answer from the right one does not come by itself, so a second stage (`judge`) begins with two bare words, the same or
 not, and only then goes on to whole gradings, with the loss summed over a reply lest its one decisive token drown in
-the JSON.
+the JSON. A third (`polish`) brings the three tasks back into balance.
 
 *Student base* (3 layers, 128 wide). It is meant to speak the format and know little: it sees every question, but apart
 from comparing numbers only an eighth of the facts (chosen by a hash) get their true answer. For the rest a random
@@ -261,7 +261,7 @@ def mixed(tasks: list[Task], seed: int) -> Iterator[tuple[list[Example], bool]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's teacher and student base.")
     parser.add_argument("out", nargs="?", type=Path, default=weights.FOLDER, help="where the weights go")
-    parser.add_argument("--only", choices=["teacher", "judge", "student"], help="one stage; judge goes on from teacher")
+    parser.add_argument("--only", choices=["teacher", "judge", "polish", "student"], help="one stage of the four")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     tokenizer = build_tokenizer(Drills(args.seed).corpus())
@@ -280,6 +280,13 @@ def main() -> None:
         train("compare", teacher, tokenizer, mixed([compare, *kept], args.seed), 450, lr=5e-4)
         grade = Task(drills.judgement, 48, 3, by_reply=True)
         train("judge", teacher, tokenizer, mixed([grade, compare, *kept], args.seed + 1), 1300, lr=5e-4)
+        save(teacher, tokenizer, args.out / "teacher", prompts.ANSWER_SYSTEM)
+    if args.only in (None, "polish"):
+        drills = Drills(args.seed + 2)
+        teacher = LlamaForCausalLM.from_pretrained(args.out / "teacher", dtype=torch.float32)
+        grade = Task(drills.judgement, 64, 0.5, by_reply=True)
+        tasks = [grade, Task(drills.answer, 96, 0.25), Task(drills.writing, 40, 0.25)]
+        train("polish", teacher, tokenizer, mixed(tasks, args.seed + 2), 700, lr=4e-4)
         save(teacher, tokenizer, args.out / "teacher", prompts.ANSWER_SYSTEM)
     if args.only in (None, "student"):
         set_seed(args.seed)
