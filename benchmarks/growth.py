@@ -37,7 +37,7 @@ class StubCaller:
     """Answers from the domain's truth and stores the reply as the real one does."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger, self.asked = ledger, 0
+        self.ledger, self.asked, self.episode = ledger, 0, 0
 
     def ask(self, chats: list[list[dict[str, str]]]) -> list[str]:
         answers = [domain.truth(chat[-1]["content"]) or "" for chat in chats]
@@ -45,7 +45,14 @@ class StubCaller:
             for answer in answers:
                 self.asked += 1
                 self.ledger.add_reply(
-                    f"{self.asked:032x}", role="teacher", model="stub", reply=answer, tokens_in=20, tokens_out=2
+                    f"{self.asked:032x}",
+                    role="teacher",
+                    model="stub",
+                    reply=answer,
+                    tokens_in=20,
+                    tokens_out=2,
+                    episode=self.episode,
+                    inherited=0,
                 )
         return answers
 
@@ -75,7 +82,7 @@ class StubStudent:
     def examples(self, questions: list[str], answers: list[str]) -> list[Example]:
         return []
 
-    def update(self, examples: list[Example], learning_rate: float, temperature: float = 1.0) -> float:
+    def update(self, examples: list[Example], learning_rate: float, temperature: float = 1.0, size: int = 0) -> float:
         self.snapshot = None
         return 0.0
 

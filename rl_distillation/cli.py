@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -173,9 +174,7 @@ def fork(
 def _start(stem: str, config: Any, name: str | None, runs_dir: Path, as_json: bool) -> None:
     from rl_distillation.checkpoints.folder import free_name
 
-    chosen = name or free_name(
-        runs_dir, "".join(c if c.isalnum() or c in "._-" else "-" for c in stem).lstrip("._-") or "run"
-    )
+    chosen = name or free_name(runs_dir, re.sub(r"[^A-Za-z0-9._-]", "-", stem).lstrip("._-") or "run")
 
     def opened() -> AbstractContextManager[Run]:
         from rl_distillation.graph.run import new_run
@@ -336,6 +335,7 @@ def init(
 
 def _result(runs_dir: Path, name: str) -> Result:
     from contextlib import closing
+    from dataclasses import replace
 
     from rl_distillation.checkpoints.folder import RunFolder
     from rl_distillation.checkpoints.ledger import Ledger
@@ -344,7 +344,9 @@ def _result(runs_dir: Path, name: str) -> Result:
     folder = RunFolder(runs_dir, name)
     folder.load_config()
     with closing(Ledger(folder.ledger, read_only=True)) as ledger:
-        return summarise(name, ledger)
+        result = summarise(name, ledger)
+    # A killed process could not say that it stopped.
+    return replace(result, status="paused") if result.status == "running" and not folder.driven() else result
 
 
 def _share(value: float | None) -> str:

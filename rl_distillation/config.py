@@ -42,7 +42,7 @@ class TeacherConfig(_Section):
     api_key: SecretStr | None = None
     """Write `${OPENAI_API_KEY}`: the key is read from the environment and never written to a file."""
     base_url: str | None = None
-    """Address of an OpenAI-compatible server; empty means OpenAI's own."""
+    """Address of an OpenAI-compatible server; empty means OpenAI's own. May hold `${NAME}`, like the key."""
     temperature: float = Field(0.0, ge=0, le=2)
     """Sampling temperature of its answers; 0 takes the most likely one."""
     max_tokens: int = Field(256, ge=1, le=32768)
@@ -171,7 +171,7 @@ class Config(_Section):
         if not isinstance(data, dict):
             raise UserError(f"{place}: not a mapping of sections; `rl-distill init` writes a config to start from")
         try:
-            return cls.model_validate(_expand(data, place))
+            return cls.model_validate(data)
         except ValidationError as error:
             raise UserError("\n".join(f"{place}: {_explain(e)}" for e in error.errors())) from None
 
@@ -214,18 +214,23 @@ def commented_yaml() -> str:
 
 
 def secret(key: SecretStr | None, place: str, default: str) -> SecretStr:
-    """The value of a key field: a literal, the named environment variable, or that of `default`.
+    """The value of a key field: a literal, what it takes from the environment, or the variable `default`.
 
-    Raises UserError when the variable is not set.
+    Raises UserError when a variable is not set.
     """
-    text = key.get_secret_value() if key else "${" + default + "}"
-    match = _VARIABLE.fullmatch(text)
-    if not match:
-        return SecretStr(text)
-    value = os.environ.get(match[1])
-    if not value:
-        raise UserError(f"{place}: the environment variable {match[1]} is not set; export it with your key")
-    return SecretStr(value)
+    return SecretStr(expand(key.get_secret_value() if key else "${" + default + "}", place))
+
+
+def expand(text: str, place: str) -> str:
+    """The text with every `${NAME}` replaced by the environment's value, at the moment it is needed, so that what a
+    variable holds never gets into a file. Raises UserError when one is not set."""
+
+    def value(match: re.Match[str]) -> str:
+        if not os.environ.get(match[1]):
+            raise UserError(f"{place}: the environment variable {match[1]} is not set; export it")
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(value, text)
 
 
 def _beside(file: Path, path: str) -> str:
@@ -234,23 +239,6 @@ def _beside(file: Path, path: str) -> str:
 
 def _reason(error: Exception) -> str:
     return error.strerror or "unreadable" if isinstance(error, OSError) else "not UTF-8 text"
-
-
-def _expand(value: Any, place: str, where: tuple[str, ...] = ()) -> Any:
-    """Replace `${NAME}` by the environment's value everywhere but in keys, which stay references."""
-    if isinstance(value, dict):
-        return {k: _expand(v, place, (*where, str(k))) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_expand(v, place, where) for v in value]
-    if not isinstance(value, str) or where[-1:] == ("api_key",):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise UserError(f"{place}: {'.'.join(where)}: the environment variable {match[1]} is not set; export it")
-        return os.environ[match[1]]
-
-    return _VARIABLE.sub(variable, value)
 
 
 def _model_at(location: tuple[Any, ...]) -> type[BaseModel]:

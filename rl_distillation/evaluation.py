@@ -38,7 +38,7 @@ def evaluate_run(runs: Path, name: str) -> Score:
     """The student of a run, as it stands, on the run's held-out questions. Raises UserError when it has no weights."""
     folder = RunFolder(runs, name)
     with closing(Ledger(folder.ledger, read_only=True)) as ledger:
-        rows = ledger.rows("select question, reference from heldout order by position")
+        rows = ledger.rows("select question, reference from heldout where reference is not null order by position")
     completions = load_student(folder).answer([r["question"] for r in rows], temperature=0.0, seed=0)
     return _score(name, [Pair(r["question"], r["reference"], c.text) for r, c in zip(rows, completions, strict=True)])
 
@@ -56,7 +56,7 @@ def evaluate_model(path: str, questions: Path | None = None) -> Score:
         known = [(q.text, q.gold) for q in read_questions(questions) if q.gold]
         if not known:
             raise UserError(f"{questions}: no question has an `answer` to measure against")
-    model = LocalChatModel(path=path, max_tokens=64)
+    model = LocalChatModel(path=path, place="eval", max_tokens=64)
     replies = model.batch([answer_messages(question, None) for question, _ in known])
     return _score(path, [Pair(q, gold, str(reply.text)) for (q, gold), reply in zip(known, replies, strict=True)])
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rl_distillation.checkpoints.ledger import Ledger
+from rl_distillation.judging.exact import same
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -87,7 +88,7 @@ def summarise(run: str, ledger: Ledger) -> Result:
     )[0]
     by_role = ledger.rows(
         "select role, count(*) as calls, sum(tokens_in) as tokens_in, sum(tokens_out) as tokens_out "
-        "from replies group by role"
+        "from replies where not inherited group by role"
     )
     calls = {row["role"]: row for row in by_role}
     total = {key: sum(row[key] for row in calls.values()) for key in ("calls", "tokens_in", "tokens_out")}
@@ -103,11 +104,11 @@ def summarise(run: str, ledger: Ledger) -> Result:
         questions=sums["questions"],
         accuracy_before=_rounded(before),
         accuracy_after=_rounded(after),
-        accuracy_ci=(round(last["low"], 4), round(last["high"], 4)) if last else None,
+        accuracy_ci=(round(last["low"], 4), round(last["high"], 4)) if after is not None and last else None,
         teacher_accuracy=_rounded(teacher),
         training_accuracy=_rounded(sums["correct"] / judged if judged else None),
         no_verdict=sums["no_verdict"],
-        judge_accuracy=_rounded(_judge_accuracy(ledger)),
+        judge_accuracy=_rounded(_judge_accuracy(ledger, facts.get("true_references") == "1")),
         reward_total=round(sums["reward"], 4),
         knowledge_transfer_rate=_rounded(rate),
         knowledge_transfer_per_100_questions=_rounded(per_100, 5),
@@ -127,10 +128,13 @@ def summarise(run: str, ledger: Ledger) -> Result:
     )
 
 
-def _judge_accuracy(ledger: Ledger) -> float | None:
-    """Of the judged samples whose truth is known: how often the verdict on the student agrees with the truth."""
-    from rl_distillation.judging.exact import same
+def _judge_accuracy(ledger: Ledger, unique: bool) -> float | None:
+    """Of the judged samples whose truth is known: how often the verdict on the student agrees with the truth.
 
+    Where the truth has one right wording (`unique`), another wording is wrong; elsewhere it proves nothing and is left
+    out.
+    """
     rows = ledger.rows("select gold, student, correct from samples where gold is not null and correct is not null")
-    agree = sum((same(row["gold"], row["student"]) is True) == bool(row["correct"]) for row in rows)
-    return agree / len(rows) if rows else None
+    truths = [(same(row["gold"], row["student"]), bool(row["correct"])) for row in rows]
+    known = [(bool(truth), verdict) for truth, verdict in truths if truth is not None or unique]
+    return sum(truth == verdict for truth, verdict in known) / len(known) if known else None

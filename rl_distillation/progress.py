@@ -26,9 +26,11 @@ class Report:
             self.right, self.judged = counts.count(True), len(counts) - counts.count(None)
         if step.node == "evaluate":
             e = changes["evaluation"]
-            low, high = e["low"], e["high"]
+            if e["accuracy"] is None:
+                return f"episode {e['episode']:>4}  held-out: no answer got a verdict"
             self.heldout = f"{e['accuracy']:.1%}"
-            return f"episode {e['episode']:>4}  held-out {e['accuracy']:6.1%}  (95 % interval {low:.1%} to {high:.1%})"
+            interval = f"(95 % interval {e['low']:.1%} to {e['high']:.1%})"
+            return f"episode {e['episode']:>4}  held-out {e['accuracy']:6.1%}  {interval}"
         return None
 
 

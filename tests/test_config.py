@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rl_distillation.config import Config, commented_yaml, secret
+from rl_distillation.config import Config, commented_yaml, expand, secret
 from rl_distillation.errors import UserError
 
 Write = Callable[[str, str], Path]
@@ -28,7 +28,6 @@ Write = Callable[[str, str], Path]
         ("training: 5", "config.yaml: training: 5: "),
         ("- a list", "config.yaml: not a mapping"),
         ("a: [", "config.yaml: line 1: not valid YAML"),
-        ("teacher: {base_url: '${NO_SUCH_VARIABLE}'}", "teacher.base_url: the environment variable NO_SUCH_VARIABLE"),
     ],
 )
 def test_a_mistake_is_one_plain_line(write: Write, text: str, message: str) -> None:
@@ -92,3 +91,12 @@ def test_the_commented_config_is_the_default_config() -> None:
 def test_a_resolved_config_reads_back_the_same(write: Write) -> None:
     config = Config.parse({"training": {"seed": 3}, "questions": {"topics": ["rivers", 7]}})
     assert Config.load(write("config.yaml", config.to_yaml())) == config
+
+
+def test_a_variable_is_read_when_needed_and_written_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = Config.parse({"teacher": {"base_url": "https://me:${PASSWORD}@host"}})
+    with pytest.raises(UserError, match=r"teacher\.base_url: the environment variable PASSWORD is not set"):
+        expand(config.teacher.base_url or "", "teacher.base_url")
+    monkeypatch.setenv("PASSWORD", "planted")
+    assert expand(config.teacher.base_url or "", "teacher.base_url") == "https://me:planted@host"
+    assert "planted" not in config.to_yaml()

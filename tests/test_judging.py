@@ -94,6 +94,14 @@ def test_embeddings_do_not_decide_what_they_cannot_see() -> None:
 
 
 @needs_embeddings
+def test_a_similarity_does_not_depend_on_what_else_is_compared() -> None:
+    """A resumed run has a cold cache, so its texts are embedded in other company."""
+    pairs = [Pair("q", "Paris", "Rome"), Pair("q", "a long sentence about nothing much at all", "another, shorter")]
+    together = Similarity(load_embeddings("offline")).scores(pairs)
+    assert together == [Similarity(load_embeddings("offline")).scores([pair])[0] for pair in pairs]
+
+
+@needs_embeddings
 @pytest.mark.parametrize("metric", ["semantic", "exact", "bleu"])
 def test_a_single_metric_is_held_against_the_threshold(tmp_path: Path, metric: str) -> None:
     config = Config.parse(

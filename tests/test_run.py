@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from transformers import AutoModelForCausalLM
 from rl_distillation import DistillationAgent
 from rl_distillation.checkpoints.folder import RunFolder
 from rl_distillation.checkpoints.ledger import Ledger
-from rl_distillation.demo import domain
+from rl_distillation.demo import domain, weights
 from rl_distillation.errors import EndpointError, UserError
+from rl_distillation.evaluation import evaluate_model
+from rl_distillation.export import export_student
 from rl_distillation.graph.run import new_run, open_run
 from rl_distillation.metrics import Result, knowledge_transfer_rate, wilson_interval
 
@@ -241,3 +244,68 @@ def test_the_interval_is_wilsons() -> None:
     low, high = wilson_interval(8, 10)
     assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
     assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_a_model_beside_the_script_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path means the same in training, in saving and in resuming, also from elsewhere."""
+    shutil.copytree(weights.FOLDER / "student", tmp_path / "models" / "tiny")
+    monkeypatch.chdir(tmp_path)
+    agent = DistillationAgent(Oracle(), "./models/tiny", questions=questions(), config=short(), runs_dir="runs")
+    agent.train(num_episodes=1, questions_per_episode=4, name="r")
+    agent.save_student("out")
+    monkeypatch.chdir("/")
+    again = DistillationAgent(Oracle(), runs_dir=tmp_path / "runs").resume("r")
+    assert again.status == "finished"
+
+
+def test_an_exported_adapter_can_be_measured(finished: tuple[Path, Result], tmp_path: Path) -> None:
+    export_student(RunFolder(finished[0], "demo"), tmp_path / "adapter", merged=False)
+    assert evaluate_model(str(tmp_path / "adapter")).accuracy == pytest.approx(finished[1].accuracy_after, abs=1e-4)
+
+
+def test_questions_from_a_generator_must_be_given_again(tmp_path: Path) -> None:
+    some = (q["question"] for q in questions())
+    config = short()
+    config.evaluation.size = 6
+    DistillationAgent(Oracle(), "demo", questions=some, config=config, runs_dir=tmp_path).train(1, 4, name="g")
+    with pytest.raises(UserError, match="questions="):
+        DistillationAgent(Oracle(), "demo", runs_dir=tmp_path).resume("g")
+
+
+def test_a_share_that_would_hold_everything_out_leaves_something_to_learn(tmp_path: Path) -> None:
+    config = short(episodes=1)
+    config.evaluation.heldout_share = 0.99
+    agent = DistillationAgent(Oracle(), "demo", questions=questions()[:2], config=config, runs_dir=tmp_path)
+    assert agent.train(questions_per_episode=2).status == "finished"
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "checkpoints.db"])
+def test_a_run_that_lost_a_database_is_not_started_over(
+    finished: tuple[Path, Result], tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(finished[0] / "demo", tmp_path / "demo")
+    (tmp_path / "demo" / name).unlink()
+    with pytest.raises(UserError, match=rf"{name}: missing or empty"), open_run(tmp_path, "demo"):
+        pass
+
+
+def test_a_pause_before_the_first_step_is_a_pause(tmp_path: Path) -> None:
+    with new_run(tmp_path, "p", short(episodes=1)) as run:
+        run.control.request_drain()
+        assert list(run.steps()) == []
+        assert run.result().status == "paused"
+
+
+def test_a_judge_that_fails_leaves_accuracy_open_and_is_counted(tmp_path: Path) -> None:
+    class Silent(Oracle):
+        def _generate(self, messages, **kwargs):  # type: ignore[no-untyped-def]
+            if "grade" in messages[0].content:
+                raise ConnectionError("no judge today")
+            return super()._generate(messages, **kwargs)
+
+    config = short(episodes=1)
+    config.evaluation.judge = "llm"
+    result = DistillationAgent(Silent(), "demo", questions=questions(), config=config, runs_dir=tmp_path).train()
+    assert result.accuracy_after is None
+    assert result.no_verdict == result.questions
+    assert result.judge_calls == 0 and result.cache_hits >= 0

@@ -81,15 +81,12 @@ def test_correction_teaches_the_answers(student: Student) -> None:
     assert sum(a == b for a, b in zip(answers, ANSWERS, strict=True)) > len(ANSWERS) * 0.8
 
 
-def test_reward_makes_a_sampled_answer_likelier_and_scales_with_surprise() -> None:
-    changes = []
-    for baseline in (0.0, 0.9):
-        student = Student(CONFIG, seed=0)
-        example = student.examples(QUESTIONS[:2], ANSWERS[:2])[0]
-        before = loss(student, example)
-        policy_gradient_update(student, [example] * 2, [1.0, 1.0], baseline=baseline, batch_size=8, learning_rate=1e-3)
-        changes.append(before - loss(student, example))
-    assert changes[0] > 0
+def test_reward_makes_a_sampled_answer_likelier() -> None:
+    student = Student(CONFIG, seed=0)
+    example = student.examples(QUESTIONS[:2], ANSWERS[:2])[0]
+    before = loss(student, example)
+    policy_gradient_update(student, [example] * 2, [1.0, 1.0], baseline=0.5, batch_size=8, learning_rate=1e-3)
+    assert loss(student, example) < before
 
 
 def test_an_answer_no_better_than_expected_changes_nothing(student: Student) -> None:

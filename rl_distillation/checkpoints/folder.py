@@ -7,7 +7,8 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +26,24 @@ class RunFolder:
     def __init__(self, runs: Path | str, name: str) -> None:
         if not _NAME.fullmatch(name):
             raise UserError(f"run name {name!r}: use letters, digits, dots, dashes and underscores, up to 100")
-        self.name, self.path = name, Path(runs) / name
-        self.config = self.path / "config.yaml"
-        self.ledger = self.path / "ledger.db"
-        self.checkpoints = self.path / "checkpoints.db"
-        self.adapters = self.path / "adapters"
-        self.questions = self.path / "questions.jsonl"
-        self._driver, self._pause = self.path / "driver", self.path / "pause"
+        self.name = name
+        self._place(Path(runs) / name)
 
-    def lock(self) -> FileLock:
-        """The right to drive this run, taken. Raises UserError when another process has it."""
+    def _place(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.ledger = path / "ledger.db"
+        self.checkpoints = path / "checkpoints.db"
+        self.adapters = path / "adapters"
+        self.questions = path / "questions.jsonl"
+        self._driver, self._pause = path / "driver", path / "pause"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the right to drive this run. Raises UserError when another process has it."""
         lock = FileLock(self.path / "lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=0.3, poll_interval=0.05)  # somebody may just be asking whether it is driven
             self._driver.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
             self._pause.unlink(missing_ok=True)
         except Timeout:
@@ -47,7 +53,21 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
-        return lock
+        try:
+            yield
+        finally:
+            lock.release(force=True)
+
+    def check(self) -> None:
+        """Refuse a run that has lost one of its databases: starting over would sweep away what is left of it.
+
+        Raises UserError naming the file.
+        """
+        if not self.adapters.is_dir() or not any(self.adapters.iterdir()):
+            return  # nothing was committed yet
+        for file in (self.ledger, self.checkpoints):
+            if not file.is_file() or not file.stat().st_size:
+                raise UserError(f"{file}: missing or empty; restore it from a copy of the run")
 
     def driven(self) -> bool:
         """Whether some process, this one included, is driving the run."""
@@ -66,18 +86,30 @@ class RunFolder:
         """Whether somebody asked for a pause since the run was opened."""
         return self._pause.exists()
 
-    def create(self, config: Config) -> None:
-        """Make the folder with its config. Raises UserError when the run exists or the folder cannot be made."""
-        temporary = self.path.with_name(f".{self.name}.tmp")  # a run with half a config must never be seen
+    @contextmanager
+    def staged(self) -> Iterator[RunFolder]:
+        """A folder beside this one to be filled, which then becomes this one: a half-made run is never seen.
+
+        Raises UserError when the run exists or the folder cannot be made.
+        """
+        if self.path.exists():
+            raise UserError(f"{self.path}: exists already; choose another --name")
+        staging = RunFolder(self.path.parent, self.name)
+        staging._place(self.path.with_name(f".{self.name}.tmp"))
         try:
-            if self.path.exists():
-                raise UserError(f"{self.path}: exists already; choose another --name")
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-            (temporary / self.config.name).write_text(config.to_yaml(), encoding="utf-8")
-            temporary.rename(self.path)
+            staging.remove()
+            staging.path.mkdir(parents=True)
+            yield staging
+            staging.path.rename(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from None
+        finally:
+            staging.remove()
+
+    def create(self, config: Config) -> None:
+        """Make the folder with its config. Raises UserError when the run exists or the folder cannot be made."""
+        with self.staged() as staging:
+            staging.config.write_text(config.to_yaml(), encoding="utf-8")
 
     def load_config(self) -> Config:
         """The run's config. Raises UserError when there is no such run."""

@@ -62,7 +62,17 @@ def first_tables(db: Database) -> None:
         pk="position",
     )
     db.table("replies").create(
-        {"key": str, "role": str, "model": str, "reply": str, "tokens_in": int, "tokens_out": int}, pk="key"
+        {
+            "key": str,
+            "role": str,
+            "model": str,
+            "episode": int,
+            "reply": str,
+            "tokens_in": int,
+            "tokens_out": int,
+            "inherited": int,
+        },
+        pk="key",
     )
     db.table("timings").create({"episode": int, "node": str, "seconds": float}, pk=("episode", "node"))
     db.create_view(
@@ -112,7 +122,7 @@ class Ledger:
         if verdict != "ok":
             raise UserError(f"{self.path}: damaged ({verdict}); restore it from a copy of the run")
         if self.db[Migrations.migrations_table].exists():
-            known = {"first_tables"}
+            known = {migration.name for migration in migrations._migrations}
             applied = {row["name"] for row in self.db[Migrations.migrations_table].rows}
             if applied - known:
                 raise UserError(
@@ -156,11 +166,22 @@ class Ledger:
         """Write facts about the run."""
         self.upsert("run", [{"key": k, "value": None if v is None else str(v)} for k, v in facts.items()])
 
-    def forget_after(self, episode: int) -> None:
-        """Delete what later episodes wrote; replies stay, for they were paid for."""
+    def branch_off(self, episode: int) -> None:
+        """Make this copy of a ledger that of a new run: later episodes and closing figures go. Later replies stay, for
+        they were paid for, but they are inherited and not calls of this run."""
         with self.transaction() as db:
             for table in ("episodes", "samples", "evaluations", "timings"):
                 db.table(table).delete_where("episode > ?", [episode])
+            db.execute("update replies set inherited = 1 where episode > ?", [episode])
+            kept = (
+                "teacher",
+                "student",
+                "teacher_parameters",
+                "student_parameters",
+                "true_references",
+                "question_source",
+            )
+            db.table("run").delete_where(f"key not in ({', '.join('?' * len(kept))})", kept)
 
     def reply(self, key: str) -> str | None:
         """The stored reply to a call, or None when that call was never answered."""

@@ -32,12 +32,14 @@ class PruningSaver(SqliteSaver):
         try:
             connection = sqlite3.connect(path, check_same_thread=False, timeout=30)
             super().__init__(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=None))
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
             self.setup()
             connection.execute("PRAGMA synchronous=NORMAL")  # with the write-ahead log: safe against a killed process
         except sqlite3.Error as error:
             raise UserError(
-                f"{path}: cannot be opened as a checkpoint database ({error}); restore it from a copy of the run, or "
-                "fork the run's ledger into a new run"
+                f"{path}: cannot be opened as a checkpoint database ({error}); restore it from a copy of the run"
             ) from None
 
     def close(self) -> None:

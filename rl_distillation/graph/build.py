@@ -76,8 +76,10 @@ def observed(node: Node) -> Node:
     def run(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
         context = runtime.context
         started, before = time.perf_counter(), context.asked()
+        episode = state["episode"] + (node is generate)
+        context.teacher.episode = context.judge_caller.episode = episode
         changes = node(state, runtime)
-        episode, seconds = changes.get("episode", state["episode"]), time.perf_counter() - started
+        seconds = time.perf_counter() - started
         context.ledger.upsert("timings", [{"episode": episode, "node": node.__name__, "seconds": seconds}])
         asked = {role: state["asked"][role] + count - before[role] for role, count in context.asked().items()}
         return {**changes, "asked": asked}

@@ -19,9 +19,11 @@ from rl_distillation.checkpoints.ledger import Ledger
 from rl_distillation.checkpoints.saver import PruningSaver
 from rl_distillation.checkpoints.snapshots import Snapshots
 from rl_distillation.config import Config
+from rl_distillation.demo.weights import sha256
 from rl_distillation.errors import UserError
 from rl_distillation.graph.build import build_graph
 from rl_distillation.graph.history import History, Point
+from rl_distillation.models.student import ADAPTER
 
 
 def points_of(runs: Path | str, name: str) -> list[Point]:
@@ -44,12 +46,9 @@ def fork_run(runs: Path | str, name: str, at: int, new: str, changes: list[str])
         raise UserError(
             f"{name}: cannot be returned to episode {at}; it can to {', '.join(map(str, points)) or 'none'}"
         )
-    target.create(config)
-    try:
-        _copy(source, target, points[at], config)
-    except BaseException:
-        target.remove()
-        raise
+    with target.staged() as staging:
+        staging.config.write_text(config.to_yaml(), encoding="utf-8")
+        _copy(source, staging, points[at], config)
     return target
 
 
@@ -61,8 +60,13 @@ def _copy(source: RunFolder, target: RunFolder, point: Point, config: Config) ->
         with closing(sqlite3.connect(old)) as one, closing(sqlite3.connect(new)) as other:
             one.backup(other)
     with closing(Ledger(target.ledger)) as ledger:
-        ledger.forget_after(point.episode)
-        ledger.set_facts(status="paused", forked_from=f"{source.name} at episode {point.episode}", wall_s=0)
+        ledger.branch_off(point.episode)
+        ledger.set_facts(
+            status="paused",
+            forked_from=f"{source.name} at episode {point.episode}",
+            snapshot=point.snapshot,
+            adapter_sha256=sha256(target.adapters / point.snapshot / ADAPTER),
+        )
     with closing(PruningSaver(target.checkpoints)) as saver:
         saver.copy_thread(source.name, target.name)
         saver.prune([source.name], strategy="delete")
@@ -85,5 +89,8 @@ def _changed(config: Config, changes: list[str]) -> Config:
         section, dot, key = path.strip().partition(".")
         if not equals or not dot or section not in data:
             raise UserError(f"--set {change}: write section.name=value, such as student.learning_rate=0.001")
-        data[section][key] = yaml.safe_load(value)
+        try:
+            data[section][key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {change}: the value is not valid YAML; quote it") from None
     return Config.parse(data, "--set")

@@ -56,7 +56,9 @@ class History:
         return bool(values.get("snapshot")) and self._snapshots.path(values["snapshot"]).is_dir()
 
     def rewind(self) -> None:
-        """Go back to the newest checkpoint whose weights are on disk, if the newest of all has lost its own."""
+        """Go back to the newest checkpoint whose weights are on disk, if the newest of all has lost its own, and sweep
+        what a killed process left half written."""
+        self._snapshots.sweep(set(self._snapshots.names()))
         for item in self._checkpoints():
             values = item.checkpoint["channel_values"]
             if not values.get("snapshot") or self._on_disk(values):

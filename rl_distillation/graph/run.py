@@ -25,7 +25,7 @@ from rl_distillation.checkpoints.ledger import Ledger
 from rl_distillation.checkpoints.saver import PruningSaver
 from rl_distillation.config import Config
 from rl_distillation.demo.weights import sha256
-from rl_distillation.errors import StorageError, UserError
+from rl_distillation.errors import StorageError
 from rl_distillation.graph.build import build_graph
 from rl_distillation.graph.context import Context
 from rl_distillation.graph.history import History
@@ -67,6 +67,7 @@ class Run:
     def __init__(self, folder: RunFolder, config: Config, context: Context) -> None:
         self.folder, self.config, self.context = folder, config, context
         self.control = RunControl()
+        self._earlier, self._started = 0.0, time.perf_counter()
 
     @property
     def ledger(self) -> Ledger:
@@ -93,7 +94,7 @@ class Run:
             history.rewind()
             limit = STEPS_PER_EPISODE * self.config.training.num_episodes + 10
             config: Any = {"configurable": {"thread_id": self.folder.name}, "recursion_limit": limit}
-            earlier, started = float(self.ledger.facts().get("wall_s") or 0), time.perf_counter()
+            self._earlier, self._started = float(self.ledger.facts().get("wall_s") or 0), time.perf_counter()
             before, reader = graph.get_state(config), _Reader()
             first = None if before.created_at else initial_state()
             self.ledger.set_facts(status="running")
@@ -116,29 +117,33 @@ class Run:
                             self.control.request_drain()
                         yield step
             except GraphDrained:
-                self.context.keep(graph.get_state(config).values["snapshot"])
+                if snapshot := graph.get_state(config).values.get("snapshot"):  # none when nothing has happened yet
+                    self.context.keep(snapshot)
             finally:
                 after = graph.get_state(config)
                 if after.created_at and not after.next:
                     self._mark(history, after)
-                self._record(cast(State, after.values), earlier + time.perf_counter() - started, bool(after.next))
+                self._record(cast(State, after.values), "paused" if after.next or not after.created_at else "finished")
 
     def _mark(self, history: History, state: StateSnapshot) -> None:
+        """An episode has ended: it can be returned to from now on, and anyone can read how the run stands."""
         history.add(state.config, cast(Any, state.values))
+        self._record(cast(State, state.values), "running")
 
-    def _record(self, state: State, wall: float, unfinished: bool) -> None:
-        """Enter how the run stands in the ledger, so that anyone can read it without the graph."""
-        adapter = self.context.snapshots.path(state["snapshot"]) / ADAPTER if state.get("snapshot") else None
-        self.ledger.set_facts(
-            status="paused" if unfinished else "finished",
-            wall_s=wall,
-            asked=json.dumps(state.get("asked", {})),
-            snapshot=state.get("snapshot"),
-            best=state.get("best"),
-            adapter_sha256=sha256(adapter) if adapter and adapter.exists() else None,
-        )
-        metrics = self.result().to_json()
-        self.ledger.set_facts(**{k: json.dumps(v) if isinstance(v, (dict, tuple)) else v for k, v in metrics.items()})
+    def _record(self, state: State, status: str) -> None:
+        """Enter how the run stands in the ledger, so that it can be read without the graph, even after a crash."""
+        snapshot = state.get("snapshot")
+        adapter = self.context.snapshots.path(snapshot) / ADAPTER if snapshot else None
+        facts = {"status": status, "wall_s": self._earlier + time.perf_counter() - self._started}
+        facts["asked"] = json.dumps(state.get("asked", {}))
+        if adapter and adapter.exists():  # with sparse snapshots the weights may be in memory alone
+            facts |= {"snapshot": snapshot, "adapter_sha256": sha256(adapter)}
+        self.ledger.set_facts(**facts)
+        if status != "running":
+            metrics = self.result().to_json()
+            self.ledger.set_facts(
+                **{k: json.dumps(v) if isinstance(v, (dict, tuple)) else v for k, v in metrics.items()}
+            )
 
     def result(self) -> Result:
         """The run's metrics so far."""
@@ -149,8 +154,7 @@ class Run:
 def new_run(
     runs: Path | str, name: str, config: Config, *, teacher: BaseChatModel | None = None, questions: Any = None
 ) -> Iterator[Run]:
-    """Make a run and open it. A run that never got as far as its first evaluation leaves no folder when the user has
-    something to mend.
+    """Make a run and open it. A run that failed before anything was paid for or measured leaves no folder.
 
     Raises UserError when the run exists or something in the config cannot be had.
     """
@@ -159,9 +163,9 @@ def new_run(
     try:
         with _opened(folder, config, teacher, questions) as run:
             yield run
-    except UserError:
+    except BaseException:
         with closing(Ledger(folder.ledger)) as ledger:
-            begun = ledger.value("select count(*) from evaluations")
+            begun = ledger.value("select (select count(*) from evaluations) + (select count(*) from replies)")
         if not begun:
             folder.remove()
         raise
@@ -173,6 +177,7 @@ def open_run(
 ) -> Iterator[Run]:
     """Open an existing run to drive it on. Raises UserError when there is none or another process drives it."""
     folder = RunFolder(runs, name)
+    folder.check()
     with _opened(folder, folder.load_config(), teacher, questions) as run:
         yield run
 

@@ -24,6 +24,8 @@ from rl_distillation.questions.dataset import Dataset, Stream, read_questions, t
 from rl_distillation.questions.question import Question, Source
 from rl_distillation.questions.written import Written
 
+GIVEN = "given from Python"
+"""How the ledger says that the questions cannot be found again by name."""
 OBJECT = "object:"
 """How the config names a teacher that was given as an object and cannot be rebuilt from a name."""
 
@@ -31,11 +33,24 @@ OBJECT = "object:"
 def resolve(config: Config, teacher: BaseChatModel | None) -> Config:
     """A copy of the config with everything that depends on this machine decided."""
     config = config.model_copy(deep=True)
+    student, judge, embedding = config.student, config.evaluation, config.evaluation.embedding_model
     if teacher is not None:
         config.teacher.model_name = OBJECT + display_name(teacher)
+    config.teacher.model_name = _absolute(config.teacher.model_name)
+    student.model_path = _absolute(student.model_path)
+    judge.judge_model = judge.judge_model and _absolute(judge.judge_model)
+    judge.embedding_model = embedding and _absolute(embedding)
+    config.questions.path = config.questions.path and _absolute(config.questions.path)
     if config.evaluation.embedding_model == "auto":
         config.evaluation.embedding_model = "offline" if offline_available() else HUB_MODEL
     return config
+
+
+def _absolute(name: str) -> str:
+    """A name that is a path here, made good for any other working directory; any other name as it is."""
+    provider, colon, path = name.rpartition("hf:")
+    there = Path(path).expanduser()
+    return provider + colon + str(there.resolve()) if there.exists() and path != "demo" else name
 
 
 def build_context(
@@ -47,6 +62,10 @@ def build_context(
     """
     if teacher is None and config.teacher.model_name.startswith(OBJECT):
         raise UserError(f"{folder.name}: its teacher was given as an object; resume it from Python with teacher_model=")
+    if ledger.facts().get("question_source") == GIVEN and items is None and not folder.questions.exists():
+        raise UserError(f"{folder.name}: its questions were given from Python; resume it there with questions=")
+    if items is not None and not isinstance(items, (str, Path)):
+        ledger.set_facts(question_source=GIVEN)
     # Cheap checks come first: a missing file or key should not wait for models to load.
     dataset = _dataset(folder, config, items)
     model = teacher or chat_model(config.teacher.model_name, config.teacher)
@@ -59,6 +78,7 @@ def build_context(
     judge = build_judge(config, callers[1])
     source, true_references = (dataset, False) if dataset else _written(config, callers[0], ledger)
     ledger.set_facts(
+        true_references=int(true_references),
         teacher=config.teacher.model_name,
         student=config.student.model_path,
         teacher_parameters=getattr(model, "parameters", None),
@@ -118,4 +138,4 @@ def _written(config: Config, teacher: Caller, ledger: Ledger) -> tuple[Source, b
         ), True
     rows = ledger.rows("select question, gold, topic from heldout order by position")
     held = [Question(r["question"], r["gold"], r["topic"]) for r in rows]
-    return Written(teacher, config.questions.topics, heldout=held or None, size=config.evaluation.size, **common), False
+    return Written(teacher, config.questions.topics, heldout=held, size=config.evaluation.size, **common), False

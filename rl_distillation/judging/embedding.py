@@ -43,7 +43,11 @@ def load_embeddings(name: str) -> Embeddings:
         name = str(_offline_folder())
     try:
         return HuggingFaceEmbeddings(
-            model_name=name, model_kwargs={"trust_remote_code": False}, encode_kwargs={"normalize_embeddings": True}
+            model_name=name,
+            model_kwargs={"trust_remote_code": False},
+            # One text at a time: padding would let a text's vector depend on its neighbours, and a resumed run, whose
+            # cache is cold, has other neighbours.
+            encode_kwargs={"normalize_embeddings": True, "batch_size": 1},
         )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

@@ -7,17 +7,13 @@ student. The answer stands between tags in the prompt as data (`models.prompts`)
 from __future__ import annotations
 
 import json
-import logging
 import re
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError
 
-from rl_distillation.errors import EndpointError
 from rl_distillation.judging.verdict import Pair, Verdict
 from rl_distillation.models.caller import Caller
 from rl_distillation.models.prompts import judge_messages
-
-log = logging.getLogger(__name__)
 
 
 class Reply(BaseModel):
@@ -49,14 +45,13 @@ class LLMJudge:
         self._caller = caller
 
     def decide(self, pairs: list[Pair]) -> list[Verdict | None]:
-        try:
-            replies = self._caller.ask([judge_messages(p.question, p.reference, p.answer) for p in pairs])
-        except EndpointError as error:
-            log.warning("no verdict for %d answers: %s", len(pairs), error)
-            return [Verdict(None, 0.0, "llm", f"the judge did not answer ({error})")] * len(pairs)
-        return [self._verdict(parse(reply)) for reply in replies]
+        replies = self._caller.try_to_ask([judge_messages(p.question, p.reference, p.answer) for p in pairs])
+        return [self._verdict(reply) for reply in replies]
 
-    def _verdict(self, reply: Reply | None) -> Verdict:
+    def _verdict(self, reply: str | None) -> Verdict:
         if reply is None:
+            return Verdict(None, 0.0, "llm", f"the judge did not answer ({self._caller.failure})")
+        verdict = parse(reply)
+        if verdict is None:
             return Verdict(None, 0.0, "llm", "the judge's reply was no verdict")
-        return Verdict(reply.correct, reply.score, "llm", reply.reason[:200])
+        return Verdict(verdict.correct, verdict.score, "llm", verdict.reason[:200])

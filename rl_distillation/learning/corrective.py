@@ -27,16 +27,16 @@ def corrective_update(
     replay_share: float,
     learning_rate: Callable[[float], float],
     seed: int,
-) -> float:
+) -> float | None:
     """Make `updates` steps on batches of mistakes and replay; returns the mean loss.
 
     `learning_rate` maps progress through these steps (0 to 1) to a rate. Mistakes are dealt in shuffled rounds, so each
-    is seen equally often. Raises ValueError when there is nothing to learn.
+    is seen equally often. A single mistake with nothing to mix it with is left for later: returns None.
     """
-    if not mistakes:
-        raise ValueError("no mistakes to learn from")
+    if len(mistakes) + len(replay) < 2:
+        return None
     draw = random.Random(seed)
-    earlier = round(batch_size * replay_share) if replay else 0
+    earlier = min(round(batch_size * replay_share), batch_size - 1) if replay else 0
     fresh = deal(mistakes, draw)
     losses = []
     for step in range(updates):

@@ -30,18 +30,14 @@ def policy_gradient_update(
     batch_size: int,
     learning_rate: float,
 ) -> float | None:
-    """One step on the sampled right answers; returns the loss, or None when no answer beat the baseline.
+    """One step on all the sampled right answers together, `batch_size` at a time through the model.
 
-    All answers of an episode go into batches of `batch_size`; each is used once.
+    Returns the loss, or None when fewer than two answers beat the baseline: no update follows a single example.
     """
     weighted = [replace(e, weight=s - baseline) for e, s in zip(rewarded, scores, strict=True) if s > baseline]
-    if not weighted:
+    if len(weighted) < 2:
         return None
-    batches = [weighted[i : i + batch_size] for i in range(0, len(weighted), batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:  # no update from a batch of one
-        batches[-2] += batches.pop()
-    losses = [student.update(batch, learning_rate, student.config.temperature) for batch in batches]
-    return sum(losses) / len(losses)
+    return student.update(weighted, learning_rate, student.config.temperature, batch_size)
 
 
 def next_baseline(baseline: float, scores: Sequence[float], first: bool) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from rl_distillation.config import TeacherConfig, secret
+from rl_distillation.config import TeacherConfig, expand, secret
 from rl_distillation.errors import UserError
 from rl_distillation.models.local import LocalChatModel
 
@@ -19,7 +19,7 @@ def chat_model(name: str | BaseChatModel, config: TeacherConfig, place: str = "t
         return name
     provider, _, model = name.partition(":") if ":" in name else ("demo" if name == "demo" else "openai", "", name)
     if provider in ("demo", "hf") and model:
-        return LocalChatModel(path=model, temperature=config.temperature, max_tokens=config.max_tokens)
+        return LocalChatModel(path=model, place=place, temperature=config.temperature, max_tokens=config.max_tokens)
     if provider == "openai" and model:
         from langchain_openai import ChatOpenAI  # half a second that no local model should pay for
 
@@ -29,7 +29,7 @@ def chat_model(name: str | BaseChatModel, config: TeacherConfig, place: str = "t
         return ChatOpenAI(
             model=model,
             api_key=key,
-            base_url=config.base_url,
+            base_url=config.base_url and expand(config.base_url, "teacher.base_url"),
             temperature=config.temperature,
             max_tokens=config.max_tokens,  # type: ignore[call-arg]
             timeout=config.timeout,

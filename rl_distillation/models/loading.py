@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from rl_distillation.demo import weights
@@ -48,9 +48,8 @@ def load_model(
     check_folder(path, place)
     options = {"trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(path, **options)
         tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left", **options)
-        dtype = torch.float32 if device.type == "cpu" else getattr(config, "dtype", None) or torch.float32
+        dtype = torch.float32 if device.type == "cpu" else "auto"
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError, KeyError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{place}: {path}: {_plainly(path, error)}") from None

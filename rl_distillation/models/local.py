@@ -23,6 +23,8 @@ class LocalChatModel(BaseChatModel):
 
     path: str
     """`demo`, a model folder or a hub id."""
+    place: str = "teacher.model_name"
+    """The setting that named the model, for errors."""
     temperature: float = 0.0
     max_tokens: int = 256
     seed: int = 0
@@ -32,7 +34,7 @@ class LocalChatModel(BaseChatModel):
 
     def model_post_init(self, context: Any, /) -> None:
         path = demo_or_path(self.path, "teacher")
-        self._model, tokenizer = load_model(path, "teacher.model_name", pick_device())
+        self._model, tokenizer = load_model(path, self.place, pick_device())
         self._template = Template(tokenizer)
 
     @property

@@ -113,24 +113,32 @@ class Student:
         mask = torch.arange(keep, device=self.device) >= (keep - lengths).unsqueeze(1)
         return out.logits[:, -keep - 1 : -1], ids[:, -keep:], mask
 
-    def update(self, examples: list[Example], learning_rate: float, temperature: float = 1.0) -> float:
+    def update(
+        self, examples: list[Example], learning_rate: float, temperature: float = 1.0, at_a_time: int | None = None
+    ) -> float:
         """One AdamW step on the weighted negative log-likelihood of the completions, averaged over their tokens.
 
         `temperature` divides the logits, so that a policy gradient sees the distribution that was sampled from.
-        Returns the loss. The weights are nobody's snapshot afterwards.
+        `at_a_time` examples pass through the model together (all, when None); the gradient is the same. Returns the
+        loss. The weights are nobody's snapshot afterwards.
         """
         self.snapshot = None
-        logits, targets, mask = self.logits([(e.prompt, e.completion) for e in examples])
-        log_probabilities = (logits.float() / temperature).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
-        weights = torch.tensor([e.weight for e in examples], device=self.device).unsqueeze(1)
-        loss = -(log_probabilities * weights * mask).sum() / mask.sum()
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        tokens, size = sum(len(e.completion) for e in examples), at_a_time or len(examples)
+        total = 0.0
+        for start in range(0, len(examples), size):
+            part = examples[start : start + size]
+            logits, targets, mask = self.logits([(e.prompt, e.completion) for e in part])
+            scores = (logits.float() / temperature).log_softmax(-1).gather(-1, targets.unsqueeze(-1)).squeeze(-1)
+            weights = torch.tensor([e.weight for e in part], device=self.device).unsqueeze(1)
+            loss = -(scores * weights * mask).sum() / tokens
+            loss.backward()
+            total += loss.item()
         torch.nn.utils.clip_grad_norm_(self._trainable.values(), 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
-        return loss.item()
+        return total
 
     @torch.inference_mode()
     def kl_to_base(self, questions: list[str], completions: list[Completion]) -> float:

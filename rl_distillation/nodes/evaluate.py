@@ -16,7 +16,9 @@ def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     """Held-out accuracy with its 95 % interval, over the questions that got a verdict."""
     context = runtime.context
     context.keep(state["snapshot"])
-    heldout = context.ledger.rows("select question, reference from heldout order by position")
+    heldout = context.ledger.rows(
+        "select question, reference from heldout where reference is not null order by position"
+    )
     questions = [row["question"] for row in heldout]
     completions = context.student.answer(questions, temperature=0.0, seed=0)
     pairs = [Pair(r["question"], r["reference"], c.text) for r, c in zip(heldout, completions, strict=True)]
@@ -24,13 +26,15 @@ def evaluate(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     correct = sum(v.correct is True for v in verdicts)
     judged = sum(v.correct is not None for v in verdicts)
     low, high = wilson_interval(correct, judged)
-    accuracy = correct / judged if judged else 0.0
+    accuracy = correct / judged if judged else None
     kl = context.student.kl_to_base(questions, completions)
     row = {
         "episode": state["episode"], "questions": len(pairs), "correct": correct, "no_verdict": len(pairs) - judged,
         "accuracy": accuracy, "low": low, "high": high, "kl_to_base": kl,
     }  # fmt: skip
     context.ledger.upsert("evaluations", [row])
-    best = max(accuracy, state["evaluation"].get("best", 0.0))
-    evaluation = {"episode": state["episode"], "accuracy": accuracy, "low": low, "high": high, "best": best}
-    return {"evaluation": evaluation, "best": state["snapshot"] if accuracy == best else state["best"]}
+    evaluation = {"episode": state["episode"], "accuracy": accuracy, "low": low, "high": high}
+    best = state["evaluation"].get("best")
+    if accuracy is None or (best is not None and accuracy < best):
+        return {"evaluation": {**evaluation, "best": best}}
+    return {"evaluation": {**evaluation, "best": accuracy}, "best": state["snapshot"]}

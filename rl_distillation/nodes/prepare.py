@@ -23,18 +23,20 @@ def prepare(state: State, runtime: Runtime[Context]) -> dict[str, Any]:
     questions = context.source.heldout()
     system = context.config.teacher.system_prompt
     answers = [a.strip() for a in context.teacher.ask([answer_messages(q.text, system) for q in questions])]
-    known = [(q, answer) for q, answer in zip(questions, answers, strict=True) if q.gold or answer]
+    references = [q.gold or answer or None for q, answer in zip(questions, answers, strict=True)]
+    known = [i for i, reference in enumerate(references) if reference]
     if not known:
         raise UserError("questions: no held-out question has an answer, neither of its own nor from the teacher")
-    verdicts = context.heldout_judge([Pair(q.text, q.gold or answer, answer) for q, answer in known])
+    pairs = [Pair(questions[i].text, references[i] or "", answers[i]) for i in known]
+    verdicts = dict(zip(known, context.heldout_judge(pairs), strict=True))
     context.ledger.upsert(
         "heldout",
         [
             {
-                "position": i, "question": q.text, "reference": q.gold or answer, "topic": q.topic, "gold": q.gold,
-                "teacher": answer, "teacher_correct": verdict.correct,
+                "position": i, "question": q.text, "reference": references[i], "topic": q.topic, "gold": q.gold,
+                "teacher": answers[i], "teacher_correct": verdicts[i].correct if i in verdicts else None,
             }
-            for i, ((q, answer), verdict) in enumerate(zip(known, verdicts, strict=True))
+            for i, q in enumerate(questions)
         ],
     )  # fmt: skip
     return {"snapshot": snapshot, "best": snapshot}

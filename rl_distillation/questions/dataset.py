@@ -90,7 +90,7 @@ class Dataset:
         if len(questions) < 2:
             raise UserError(f"{place}: {len(questions)} different questions; at least 2 are needed, one to hold out")
         ranked = sorted(questions, key=lambda w: hashlib.sha256(w.encode()).digest())
-        held = set(ranked[: max(1, min(most, round(len(ranked) * share)))])
+        held = set(ranked[: max(1, min(most, round(len(ranked) * share), len(ranked) - 1))])
         self._heldout = [q for w, q in questions.items() if w in held]
         self._training = [q for w, q in questions.items() if w not in held]
         self._seed = seed

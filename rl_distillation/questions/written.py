@@ -28,7 +28,9 @@ def lines(reply: str) -> list[str]:
 class Written:
     """The teacher as the source of questions.
 
-    `refuse` says of a wording that it must not be used; `truth` gives the true answer where the domain knows it.
+    `heldout` are the questions kept for evaluation, where they are known already; else `size` of them are written when
+    they are first asked for. `refuse` says of a wording that it must not be used; `truth` gives the true answer where
+    the domain knows it.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Written:
     ) -> None:
         self._caller, self._topics, self._per_call, self._seed = caller, topics, per_call, seed
         self._refuse, self._truth = refuse, truth
-        self._held: set[str] = set()
-        self._heldout = heldout if heldout is not None else self._write(0, size)
+        self._size, self._heldout = size, heldout or []
         self._held = {wording(q.text) for q in self._heldout}
 
     def heldout(self) -> list[Question]:
+        if not self._heldout and self._size:
+            self._heldout = self._write(0, self._size)
+            self._held = {wording(q.text) for q in self._heldout}
         return self._heldout
 
     def take(self, episode: int, cursor: int, n: int) -> tuple[list[Question], int]:
