@@ -70,7 +70,8 @@ class Caller:
         """
         if not isinstance(self.model, LocalChatModel):
             return dict(self._stream(chats, sampling))
-        keys, replies = list(chats), {}
+        keys = list(chats)
+        replies: dict[str, str] = {}
         for start in range(0, len(keys), LOCAL_BATCH):
             with self.ledger.transaction():
                 replies.update(self._stream({key: chats[key] for key in keys[start : start + LOCAL_BATCH]}, sampling))
