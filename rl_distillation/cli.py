@@ -198,8 +198,12 @@ def _drive(opened: Callable[[], AbstractContextManager[Run]], as_json: bool) -> 
         console.print(
             f"{run.folder.path}: {facts['teacher']} teaches {facts['student']} on {facts['device']}", highlight=False
         )
-        for _ in stack.enter_context(shown(run.steps(), run.config.training.num_episodes, console)):
-            pass
+        try:
+            for _ in stack.enter_context(shown(run.steps(), run.config.training.num_episodes, console)):
+                pass
+        except KeyboardInterrupt:
+            console.print(f"stopped at once; go on with: rl-distill resume {run.folder.name}", highlight=False)
+            raise
         result = run.result()
     if result.status != "finished":
         console.print(f"paused; go on with: rl-distill resume {result.run}", highlight=False)

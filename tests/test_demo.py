@@ -67,7 +67,7 @@ def test_teacher_writes_real_questions_on_the_topic(teacher: Caller) -> None:
     assert {q.topic for q in questions} == set(domain.TOPICS)
     # Of comparisons the domain lists one phrasing a pair, so others are good questions that it does not know.
     listed = [q.gold is not None for q in questions if q.topic != "comparisons"]
-    assert sum(listed) / len(listed) > 0.88
+    assert sum(listed) / len(listed) > 0.8
 
 
 def test_teacher_answers_heldout_questions(teacher: Caller) -> None:
