@@ -49,11 +49,11 @@ def assert_same(runs: Path, name: str, finished: tuple[Path, Result]) -> None:
 
 SLOW = [
     pytest.param(moment, marks=pytest.mark.slow)
-    for moment in ("evaluate 0", "generate 0", "teacher 1", "judge 2", "evaluate 3")
+    for moment in ("prepare 0", "evaluate 0", "generate 0", "teacher 1", "judge 2", "evaluate 3")
 ]
 
 
-@pytest.mark.parametrize("moment", ["prepare 0", "reward 2", "teach 2", *SLOW])
+@pytest.mark.parametrize("moment", ["reward 2", "teach 2", *SLOW])
 def test_a_kill_in_any_node_changes_nothing(finished: tuple[Path, Result], tmp_path: Path, moment: str) -> None:
     """SIGKILL lands a moment after the node has started; a real process, the real models."""
     code = (
@@ -109,7 +109,7 @@ def started(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_pauses_at_a_safe_point_and_says_how_to_go_on(tmp_path: Path, number: signal.Signals) -> None:
     process = started(tmp_path)
     process.send_signal(number)
