@@ -213,17 +213,6 @@ def test_an_object_teacher_must_be_given_again(tmp_path: Path) -> None:
         DistillationAgent("demo", "demo", runs_dir=tmp_path).resume("o")
 
 
-def test_no_key_is_written_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_KEY", "sk-planted-0123456789")
-    config = short(episodes=1)
-    config.teacher.api_key = "${MY_KEY}"  # type: ignore[assignment]
-    with new_run(tmp_path, "s", config) as run:
-        for _ in run.steps():
-            pass
-    found = [p for p in tmp_path.rglob("*") if p.is_file() and b"sk-planted" in p.read_bytes()]
-    assert not found
-
-
 def test_the_checkpoint_is_small_plain_data(finished: tuple[Path, Result]) -> None:
     with sqlite3.connect(finished[0] / "demo" / "checkpoints.db") as db:
         sizes = [row[0] for row in db.execute("select length(checkpoint) from checkpoints order by checkpoint_id")]
