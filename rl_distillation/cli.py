@@ -362,6 +362,8 @@ def _show(result: Result) -> None:
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")
     for key, value in result.to_json().items():
         if isinstance(value, dict):
             value = "  ".join(f"{k} {v:g}" for k, v in value.items())

@@ -106,7 +106,7 @@ class Ledger:
             self.db = Database(connection)
             if not read_only:
                 connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")  # WAL + NORMAL survives a killed process
+                connection.execute("PRAGMA synchronous=FULL")  # what was paid for survives a power cut too
                 self._check(connection)
                 migrations.apply(self.db)
             connection.execute("SELECT 1 FROM run LIMIT 1")

@@ -36,7 +36,7 @@ class PruningSaver(SqliteSaver):
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)
             self.setup()
-            connection.execute("PRAGMA synchronous=NORMAL")  # with the write-ahead log: safe against a killed process
+            connection.execute("PRAGMA synchronous=FULL")  # the commit point of a run survives a power cut too
         except sqlite3.Error as error:
             raise UserError(
                 f"{path}: cannot be opened as a checkpoint database ({error}); restore it from a copy of the run"
