@@ -121,15 +121,17 @@ def measure(folder: RunFolder, episodes: int, questions: int) -> None:
             judge_caller=cast(Any, StubCaller(ledger)), judge=judge, heldout_judge=judge, source=StubSource(),
             ledger=ledger, snapshots=Snapshots(folder.adapters), replay=Replay(ledger, config.training.replay_size),
         )  # fmt: skip
-        marks = [time.perf_counter()]
+        marks, cpu = [time.perf_counter()], [time.process_time()]
         for step in Run(folder, config, context).steps():
             if step.node == "generate" and step.status == "started":
                 marks.append(time.perf_counter())
-    seconds = [b - a for a, b in pairwise(marks[1:])]
-    early, late = (statistics.median(part) for part in (seconds[50:150], seconds[-100:]))
+                cpu.append(time.process_time())
     asked = episodes * questions
     print(f"episodes {episodes}  questions {asked}")
-    print(f"seconds an episode: {early:.4f} around 100, {late:.4f} at the end  ratio {late / early:.3f}")
+    for what, clock in (("seconds", marks), ("CPU seconds", cpu)):
+        spent = [b - a for a, b in pairwise(clock[1:])]
+        early, late = (statistics.median(part) for part in (spent[50:150], spent[-100:]))
+        print(f"{what} an episode: {early:.4f} around 100, {late:.4f} at the end  ratio {late / early:.3f}")
     print(f"checkpoints.db {folder.checkpoints.stat().st_size / 1024:.0f} KiB")
     print(f"ledger {folder.ledger.stat().st_size / asked:.0f} bytes a question")
 

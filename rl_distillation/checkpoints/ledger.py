@@ -21,6 +21,17 @@ from sqlite_utils import Database, Migrations
 
 from rl_distillation.errors import UserError
 
+KEYS: dict[str, Any] = {
+    "run": "key",
+    "episodes": "episode",
+    "samples": ("episode", "position"),
+    "evaluations": "episode",
+    "heldout": "position",
+    "replies": "key",
+    "timings": ("episode", "node"),
+}
+"""The primary key of every table."""
+
 migrations = Migrations("rl_distillation")
 
 
@@ -40,7 +51,7 @@ def first_tables(db: Database) -> None:
             "episode": int, "position": int, "topic": str, "question": str, "gold": str, "teacher": str,
             "student": str, "correct": int, "score": float, "stage": str, "reason": str, "reward": float,
         },
-        pk=("episode", "position"),
+        pk=KEYS["samples"],
     )  # fmt: skip
     db.table("evaluations").create(
         {
@@ -74,7 +85,7 @@ def first_tables(db: Database) -> None:
         },
         pk="key",
     )
-    db.table("timings").create({"episode": int, "node": str, "seconds": float}, pk=("episode", "node"))
+    db.table("timings").create({"episode": int, "node": str, "seconds": float}, pk=KEYS["timings"])
     db.create_view(
         "episode_summary",
         """
@@ -141,11 +152,7 @@ class Ledger:
     def upsert(self, table: str, rows: Iterable[dict[str, Any]]) -> None:
         """Write rows under their table's key, replacing the columns given."""
         with self.transaction() as db:
-            db.table(table).upsert_all(rows, pk=self._keys(table))
-
-    def _keys(self, table: str) -> Any:
-        pks = self.db.table(table).pks
-        return pks[0] if len(pks) == 1 else tuple(pks)
+            db.table(table).upsert_all(rows, pk=KEYS[table])
 
     def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         """The rows of a query as dictionaries."""
