@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
 
-demo: $(READY)  ## train the demo student offline, in about three minutes
+demo: $(READY)  ## train the demo student offline, in two to three minutes
 	$(BIN)/rl-distill demo
 
 test: $(READY)  ## the test suite, without the slow tests

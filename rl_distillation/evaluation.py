@@ -34,13 +34,20 @@ class Score:
         return asdict(self)
 
 
-def evaluate_run(runs: Path, name: str) -> Score:
-    """The student of a run, as it stands, on the run's held-out questions. Raises UserError when it has no weights."""
+def evaluate_run(runs: Path, name: str, questions: Path | None = None) -> Score:
+    """The student of a run, as it stands, on a file of questions with answers or else the run's held-out ones.
+
+    Raises UserError when the run has no weights yet or no question has an answer.
+    """
     folder = RunFolder(runs, name)
-    with closing(Ledger(folder.ledger, read_only=True)) as ledger:
-        rows = ledger.rows("select question, reference from heldout where reference is not null order by position")
-    completions = load_student(folder).answer([r["question"] for r in rows], temperature=0.0, seed=0)
-    return _score(name, [Pair(r["question"], r["reference"], c.text) for r, c in zip(rows, completions, strict=True)])
+    if questions is None:
+        with closing(Ledger(folder.ledger, read_only=True)) as ledger:
+            rows = ledger.rows("select question, reference from heldout where reference is not null order by position")
+        known = [(row["question"], row["reference"]) for row in rows]
+    else:
+        known = _answered(questions)
+    completions = load_student(folder).answer([question for question, _ in known], temperature=0.0, seed=0)
+    return _score(name, [Pair(q, gold, c.text) for (q, gold), c in zip(known, completions, strict=True)])
 
 
 def evaluate_model(path: str, questions: Path | None = None) -> Score:
@@ -53,12 +60,17 @@ def evaluate_model(path: str, questions: Path | None = None) -> Score:
 
         known = [(q.text, q.answer) for q in domain.held_out()]
     else:
-        known = [(q.text, q.gold) for q in read_questions(questions) if q.gold]
-        if not known:
-            raise UserError(f"{questions}: no question has an `answer` to measure against")
+        known = _answered(questions)
     model = LocalChatModel(path=path, place="eval", max_tokens=64)
     replies = model.batch([answer_messages(question, None) for question, _ in known])
     return _score(path, [Pair(q, gold, str(reply.text)) for (q, gold), reply in zip(known, replies, strict=True)])
+
+
+def _answered(file: Path) -> list[tuple[str, str]]:
+    known = [(q.text, q.gold) for q in read_questions(file) if q.gold]
+    if not known:
+        raise UserError(f"{file}: no question has an `answer` to measure against")
+    return known
 
 
 def _score(model: str, pairs: list[Pair]) -> Score:

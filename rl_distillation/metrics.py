@@ -38,6 +38,8 @@ class Result:
     questions: int
     accuracy_before: float | None
     accuracy_after: float | None
+    evaluated_at: int | None
+    """The episode after which `accuracy_after` was measured; earlier than `episodes` in a paused run."""
     accuracy_ci: tuple[float, float] | None
     """The 95 % Wilson interval of `accuracy_after`."""
     teacher_accuracy: float | None
@@ -104,6 +106,7 @@ def summarise(run: str, ledger: Ledger) -> Result:
         questions=sums["questions"],
         accuracy_before=_rounded(before),
         accuracy_after=_rounded(after),
+        evaluated_at=last["episode"] if last else None,
         accuracy_ci=(round(last["low"], 4), round(last["high"], 4)) if after is not None and last else None,
         teacher_accuracy=_rounded(teacher),
         training_accuracy=_rounded(sums["correct"] / judged if judged else None),

@@ -94,6 +94,7 @@ def test_a_users_mistake_is_one_line_and_leaves_nothing(tmp_path: Path, config: 
         (("resume", "none"), "no such run"),
         (("export", "none", "out"), "no such run"),
         (("eval", "./none"), "no such folder"),
+        (("eval", "none"), "no such run in runs"),
         (("show", "../../etc"), "run name"),
         (("demo", "--seed", "x"), "Invalid value"),
     ],

@@ -9,6 +9,7 @@ LoRA: Hu et al. 2021, arXiv 2106.09685, on all linear layers. Left out: quantise
 from __future__ import annotations
 
 import inspect
+import warnings
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ class Student:
         self.learning_rate = config.learning_rate or (2e-3 if self.parameters < 10_000_000 else 2e-4)
         self.template = Template(self.tokenizer)
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between peft and transformers; nothing a user could mend
             torch.manual_seed(seed)
             self.model: Any = get_peft_model(
                 model,
