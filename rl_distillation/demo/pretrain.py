@@ -16,7 +16,7 @@ right. Two drills, saying a word again and saying what a question is about, give
 would have given a real base model.
 
 Weights are stored in bfloat16 (half the size; the accuracy printed at the end is measured after rounding) beside a
-manifest of SHA-256s. The same seed gives the same bits on one machine. Left out: everything that makes a language
+manifest of SHA-256s. Everything is seeded. Left out: everything that makes a language
 model general. It takes about half an hour on two cores.
 """
 
